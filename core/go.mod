@@ -1,0 +1,3 @@
+module github.com/halt-dev/halt/core
+
+go 1.25.0

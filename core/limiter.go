@@ -1,0 +1,268 @@
+package halt
+
+import (
+	"context"
+	"math"
+	"sync"
+	"time"
+)
+
+// Options are a [Limiter]'s. The zero value, or nil, is the default.
+type Options struct {
+	// Observers see every call. Without any, failures are logged to slog.Default, one in ten seconds.
+	Observers []Observer
+}
+
+// Limiter decides charges against a store: it validates them, lets Unlimited policies through, and shows every call to
+// its observers. It is safe for concurrent use; a program needs one per store.
+type Limiter struct {
+	store     Store
+	one       singleTaker // nil if the store has no TakeOne
+	name      string
+	observers []Observer
+	failures  failureLog
+}
+
+// New returns a limiter on the store. It panics if store is nil.
+func New(store Store, o *Options) *Limiter {
+	if store == nil {
+		panic("halt: New needs a Store")
+	}
+	l := &Limiter{store: store, name: "custom"}
+	l.one, _ = store.(singleTaker)
+	if n, ok := store.(interface{ Name() string }); ok {
+		l.name = n.Name()
+	}
+	if o != nil {
+		for _, ob := range o.Observers {
+			if ob == nil {
+				panic("halt: New got a nil Observer")
+			}
+			l.observers = append(l.observers, guardedObserver{ob})
+		}
+	}
+	return l
+}
+
+// Allow spends 1 of key's budget under p if it fits. A refusal is a Decision that is not Allowed, never an error.
+func (l *Limiter) Allow(ctx context.Context, p Policy, key string) (Decision, error) {
+	return l.single(ctx, Charge{Policy: p, Key: key, Cost: 1})
+}
+
+// AllowN spends n if it fits. 0 spends nothing; a negative n is an error that matches ErrInvalidCharge.
+func (l *Limiter) AllowN(ctx context.Context, p Policy, key string, n int64) (Decision, error) {
+	return l.single(ctx, Charge{Policy: p, Key: key, Cost: n})
+}
+
+// Peek tells what Allow would, and spends nothing.
+func (l *Limiter) Peek(ctx context.Context, p Policy, key string) (Decision, error) {
+	return l.single(ctx, Charge{Policy: p, Key: key, Cost: 1, Mode: Peek})
+}
+
+// AllowAll decides several charges as one call: either all of its Takes are spent, or none. No two of them may have the
+// same storage key. See [Decisions.Allowed].
+func (l *Limiter) AllowAll(ctx context.Context, charges ...Charge) (Decisions, error) {
+	c := Call{Charges: charges}
+	if err := l.Do(ctx, &c); err != nil {
+		return nil, err
+	}
+	return c.Decisions, nil
+}
+
+// Reset forgets what key has used under p, its block included, so that it is as one never seen.
+func (l *Limiter) Reset(ctx context.Context, p Policy, key string) error {
+	c := Charge{Policy: p, Key: key}
+	if err := c.validate(); err != nil {
+		return err
+	}
+	if p.Limit == Unlimited {
+		return nil
+	}
+	return typed(l.store.Reset(ctx, p, key))
+}
+
+// single decides one charge, on the store's quick path if nobody observes.
+func (l *Limiter) single(ctx context.Context, c Charge) (Decision, error) {
+	if l.one == nil || len(l.observers) > 0 {
+		call := calls.Get().(*Call)
+		defer call.release()
+		call.Charges = append(call.Charges, c)
+		if err := l.Do(ctx, call); err != nil {
+			return Decision{}, err
+		}
+		return call.Decisions[0], nil
+	}
+	if err := c.validate(); err != nil {
+		return Decision{}, err
+	}
+	if c.Policy.Limit == Unlimited {
+		return unlimited(&c), nil
+	}
+	d, err := l.one.TakeOne(ctx, c)
+	if err != nil {
+		return Decision{}, l.failed(ctx, err, false)
+	}
+	return d, nil
+}
+
+// Call is one call of several charges, with what observers want to know of it. Guards keep them in a pool: the slices
+// are reused by the next Do.
+type Call struct {
+	Charges   []Charge
+	Decisions Decisions // set by Do: one per charge
+	Route     string    // for observers: the route's pattern or the operation's name
+	FailOpen  bool      // for observers: the caller goes on if the store fails
+
+	limited   []Charge // those that the store decides, if not all
+	decisions []Decision
+	event     Event
+}
+
+var calls = sync.Pool{New: func() any { return new(Call) }}
+
+// release returns the call to the pool, without what it points to.
+func (c *Call) release() {
+	clear(c.Charges)
+	clear(c.limited)
+	*c = Call{Charges: c.Charges[:0], Decisions: c.Decisions[:0], limited: c.limited[:0], decisions: c.decisions[:0]}
+	calls.Put(c)
+}
+
+// Do decides c.Charges as one call and sets c.Decisions, whose memory it reuses. After an error they have no meaning.
+// A call without charges is admitted.
+func (l *Limiter) Do(ctx context.Context, c *Call) error {
+	if err := validateAll(c.Charges); err != nil {
+		return err
+	}
+	n := len(c.Charges)
+	if cap(c.Decisions) < n {
+		c.Decisions = make(Decisions, n)
+	}
+	c.Decisions = c.Decisions[:n]
+	if len(l.observers) == 0 {
+		return l.take(ctx, c)
+	}
+	e := &c.event
+	*e = Event{Charges: c.Charges, Route: c.Route, Store: l.name}
+	var nested [4]context.Context
+	ctxs := nested[:0]
+	for _, o := range l.observers {
+		ctx = o.Start(ctx, e)
+		ctxs = append(ctxs, ctx)
+	}
+	start := time.Now()
+	e.Err = l.take(ctx, c)
+	e.Elapsed = time.Since(start)
+	e.Decisions = c.Decisions
+	e.FailedOpen = e.Err != nil && c.FailOpen
+	for i := len(l.observers) - 1; i >= 0; i-- {
+		l.observers[i].End(ctxs[i], e)
+	}
+	return e.Err
+}
+
+// take decides a valid call.
+func (l *Limiter) take(ctx context.Context, c *Call) error {
+	cs, ds := c.Charges, []Decision(c.Decisions)
+	some := false
+	for i := range cs {
+		if cs[i].Policy.Limit == Unlimited {
+			some = true
+		}
+	}
+	if some {
+		c.limited, c.decisions = c.limited[:0], c.decisions[:0]
+		for i := range cs {
+			if cs[i].Policy.Limit == Unlimited {
+				ds[i] = unlimited(&cs[i])
+			} else {
+				c.limited = append(c.limited, cs[i])
+				c.decisions = append(c.decisions, Decision{})
+			}
+		}
+		cs, ds = c.limited, c.decisions
+	}
+	var err error
+	switch {
+	case len(cs) == 0:
+	case len(cs) == 1 && l.one != nil:
+		ds[0], err = l.one.TakeOne(ctx, cs[0])
+	default:
+		err = l.store.Take(ctx, cs, ds)
+	}
+	if err != nil {
+		return l.failed(ctx, err, c.FailOpen)
+	}
+	if some {
+		for i := range c.Charges {
+			if c.Charges[i].Policy.Limit != Unlimited {
+				c.Decisions[i] = ds[0]
+				ds = ds[1:]
+			}
+		}
+	}
+	return nil
+}
+
+// failed returns the store's error as one of the package's kinds, and tells the operator if no observer does.
+func (l *Limiter) failed(ctx context.Context, err error, failOpen bool) error {
+	err = typed(err)
+	if len(l.observers) == 0 {
+		l.failures.log(ctx, l.name, err, failOpen)
+	}
+	return err
+}
+
+// unlimited is the decision on a charge of an Unlimited policy.
+func unlimited(c *Charge) Decision {
+	return Decision{Mode: c.Mode, Allowed: true, Limit: Unlimited, Remaining: math.MaxInt64}
+}
+
+// validateAll checks each charge, and that no two draw on one budget.
+func validateAll(cs []Charge) error {
+	for i := range cs {
+		if err := cs[i].validate(); err != nil {
+			return err
+		}
+	}
+	if len(cs) > 16 {
+		seen := make(map[string]struct{}, len(cs))
+		for i := range cs {
+			k := StorageKey("", cs[i])
+			if _, dup := seen[k]; dup {
+				return duplicate(&cs[i])
+			}
+			seen[k] = struct{}{}
+		}
+		return nil
+	}
+	for i := range cs {
+		for j := range i {
+			if sameBudget(&cs[i], &cs[j]) {
+				return duplicate(&cs[i])
+			}
+		}
+	}
+	return nil
+}
+
+func duplicate(c *Charge) error {
+	return invalidCharge(c.Policy.Name, "Key", "another: two charges of the call draw on one budget")
+}
+
+// guardedObserver keeps an observer's panic from the caller.
+type guardedObserver struct{ Observer }
+
+func (g guardedObserver) Start(ctx context.Context, e *Event) (out context.Context) {
+	defer func() {
+		if recover() != nil || out == nil {
+			out = ctx
+		}
+	}()
+	return g.Observer.Start(ctx, e)
+}
+
+func (g guardedObserver) End(ctx context.Context, e *Event) {
+	defer func() { _ = recover() }()
+	g.Observer.End(ctx, e)
+}

@@ -1,0 +1,49 @@
+package halt
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"time"
+)
+
+// Observer sees every call that a [Limiter] makes to its store, for telemetry. Several can stand side by side.
+// Its methods are called concurrently and on the path of every decision: they must be quick, and must keep neither the
+// event nor its slices. A panic in one is caught, and spoils only what it observed.
+type Observer interface {
+	// Start is called before the store. The context that it returns goes to the next observer, the store and End, so that
+	// spans nest.
+	Start(ctx context.Context, e *Event) context.Context
+	// End is called after the store, in the reverse order, with the same event.
+	End(ctx context.Context, e *Event)
+}
+
+// Event is one call: at Start with what was asked, at End also with what became of it.
+type Event struct {
+	Charges []Charge // those of Unlimited policies included
+	Route   string   // the route's pattern or the operation's name, as the caller gave it; may be empty
+	Store   string   // what kind of store it is, such as "memory"
+
+	Decisions  Decisions     // one per charge; of no meaning if Err is set
+	Elapsed    time.Duration // how long the store took
+	Err        error         // its text can hold internals of the store's: show ErrorKind(Err) instead
+	FailedOpen bool          // Err is set, and the caller goes on as if it had been admitted
+}
+
+// failureLog tells the operator that decisions fail when no observer does: one line in ten seconds.
+type failureLog struct {
+	last       atomic.Int64 // Unix nanoseconds of the last line
+	suppressed atomic.Int64
+}
+
+const failureLogEvery = 10 * time.Second
+
+func (f *failureLog) log(ctx context.Context, store string, err error, failedOpen bool) {
+	now, last := time.Now().UnixNano(), f.last.Load()
+	if d := now - last; last != 0 && 0 <= d && d < int64(failureLogEvery) || !f.last.CompareAndSwap(last, now) {
+		f.suppressed.Add(1)
+		return
+	}
+	slog.Default().WarnContext(ctx, "halt: decision failed",
+		"store", store, "error", ErrorKind(err), "failed_open", failedOpen, "suppressed", f.suppressed.Swap(0))
+}
