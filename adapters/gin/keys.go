@@ -1,0 +1,59 @@
+package haltgin
+
+import (
+	"context"
+	"net/netip"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/halt-dev/halt/core/guard"
+	"github.com/halt-dev/halt/core/httpkit"
+)
+
+var framework = httpkit.Framework[*gin.Context]{
+	Context: func(c *gin.Context) context.Context { return c.Request.Context() },
+	Method:  func(c *gin.Context) string { return c.Request.Method },
+	Path:    func(c *gin.Context) string { return c.Request.URL.Path },
+	Route:   (*gin.Context).FullPath,
+	Remote:  func(c *gin.Context) string { return c.Request.RemoteAddr },
+	Header:  func(c *gin.Context, name string) string { return httpkit.RequestHeader(c.Request, name) },
+}
+
+// By returns the key of what f finds in a request, under a kind such as "user" (1 to 32 of a-z 0-9 _ -, a letter first).
+// A request for which f returns "" has no key: it is answered 400.
+func By(kind string, f func(*gin.Context) string) Key { return guard.By(kind, f) }
+
+// ByIP returns the key of the client's address: the peer's; or, if that is one of the trusted proxies, the right-most
+// address of X-Forwarded-For that is not. IPv6 addresses count by their /64. A request whose address can't be told, such
+// as over a Unix socket, has no key. It never asks gin's ClientIP: see [ByClientIP].
+func ByIP(trustedProxies ...netip.Prefix) Key { return framework.ByIP(trustedProxies...) }
+
+// ByClientIP returns the key of what gin's ClientIP says the client's address is, counted as ByIP counts it. By default
+// gin believes the headers X-Forwarded-For and X-Real-IP of any peer, so that every client can choose its budget: call
+// Engine.SetTrustedProxies with the proxies that you run first. Engine.TrustedPlatform's header is believed from anyone.
+// A request for which ClientIP is no address has no key.
+func ByClientIP() Key { return framework.ByAddress((*gin.Context).ClientIP) }
+
+// ByAPIKey returns the key of an API key in the header field of that name; a hash of it is stored. Unless something
+// before has verified the API key, a caller who makes keys up makes a budget with each: let another rule bound ByIP then.
+func ByAPIKey(header string) Key { return framework.ByAPIKey(header) }
+
+// ByHeader returns the key of a header field's value, such as a tenant that a gateway has written. A client can write
+// what it likes in a field that nothing before verifies or overwrites.
+func ByHeader(name string) Key { return framework.ByHeader(name) }
+
+// ByRoute returns the key of the request's method and gin's FullPath, usually with And. Requests that match no route
+// share one per method.
+func ByRoute() Key { return framework.ByRoute() }
+
+// Everyone returns the one key that all requests share: for limits that protect the service as a whole.
+func Everyone() Key { return guard.Everyone[*gin.Context]() }
+
+// ChargeOn returns a Settle that keeps the cost of requests answered with one of these statuses and gives it back to
+// others: ChargeOn(401) counts failed logins.
+func ChargeOn(status ...int) func(*gin.Context, Outcome) int64 {
+	return guard.ChargeOn[*gin.Context](status...)
+}
+
+// Paths returns an Exempt for requests of these paths: exactly, or all below one that ends in "/*".
+func Paths(paths ...string) func(*gin.Context) bool { return framework.Paths(paths...) }

@@ -1,0 +1,86 @@
+package guard
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/halt-dev/halt/core"
+)
+
+// exempt asks Config.Exempt. A panic exempts nobody.
+func (g *Guard[R]) exempt(r R) (exempt bool) {
+	if g.config.Exempt == nil {
+		return false
+	}
+	defer g.caught(r, func() { exempt = false })
+	return g.config.Exempt(r)
+}
+
+func (g *Guard[R]) route(r R) (route string) {
+	defer g.caught(r, func() { route = "" })
+	return g.config.Route(r)
+}
+
+// caught, deferred, tells a panic to OnError and calls then.
+func (g *Guard[R]) caught(r R, then func()) {
+	if v := recover(); v != nil {
+		then()
+		g.tell(r, panicked(v))
+	}
+}
+
+// tell calls OnError. What that panics with is dropped: it is an observer.
+func (g *Guard[R]) tell(r R, err error) {
+	if g.config.OnError == nil {
+		return
+	}
+	defer func() { _ = recover() }()
+	g.config.OnError(r, err)
+}
+
+func panicked(v any) error { return fmt.Errorf("%w: %v", ErrPanic, v) }
+
+func (p *Pass[R]) cost(rule *Rule[R]) (n int64, err error) {
+	if rule.Cost == nil {
+		return 1, nil
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			err = panicked(v)
+		}
+	}()
+	if n = rule.Cost(p.r); n < 0 {
+		return 0, ErrNegativeCost
+	}
+	return n, nil
+}
+
+func (p *Pass[R]) key(rule *Rule[R]) (key string, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = panicked(v)
+		}
+	}()
+	return rule.Key.of(p.r), nil
+}
+
+func (p *Pass[R]) policy(rule *Rule[R]) (policy halt.Policy, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = panicked(v)
+		}
+	}()
+	ctx, cancel := context.WithTimeout(p.ctx, p.guard.config.ResolveTimeout)
+	defer cancel()
+	if policy, err = rule.Resolve(ctx, p.r); err != nil {
+		return halt.Policy{}, err
+	}
+	if err = policy.Validate(); err != nil {
+		return halt.Policy{}, err
+	}
+	if rule.Settle != nil && !settles(&policy) {
+		return halt.Policy{}, &halt.InvalidError{Kind: halt.ErrInvalidPolicy, Policy: policy.Name, Faults: []halt.Fault{
+			{Field: "Algorithm", Want: "FixedWindow, SlidingWindow or InFlight, to be settled"}}}
+	}
+	return policy, nil
+}

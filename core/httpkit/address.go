@@ -1,0 +1,92 @@
+package httpkit
+
+import (
+	"net/netip"
+	"net/textproto"
+	"strings"
+)
+
+// addressKey returns the client's address as a key has it, or "".
+func addressKey(remote, forwarded string, trusted []netip.Prefix) string {
+	addr, ok := clientAddr(remote, forwarded, trusted)
+	if !ok {
+		return ""
+	}
+	if addr.Is4() {
+		if i := strings.IndexByte(remote, ':'); i > 0 && remote[0] != '[' && forwarded == "" {
+			return remote[:i] // netip has but one form for an IPv4 address: no need to print it again
+		}
+		return addr.String()
+	}
+	p, _ := addr.Prefix(64)
+	return p.String()
+}
+
+// clientAddr returns the address of the client: the peer's, unless it is a trusted proxy and has named another. It
+// reports false if the address that decides is none.
+func clientAddr(remote, forwarded string, trusted []netip.Prefix) (netip.Addr, bool) {
+	addr, ok := parseAddr(remote)
+	if !ok || !within(addr, trusted) {
+		return addr, ok
+	}
+	for rest := forwarded; rest != ""; {
+		var hop string
+		if i := strings.LastIndexByte(rest, ','); i >= 0 {
+			rest, hop = rest[:i], rest[i+1:]
+		} else {
+			rest, hop = "", rest
+		}
+		if hop = strings.Trim(hop, " \t"); hop == "" {
+			continue // RFC 9110, 5.6.1: empty elements of a list are ignored
+		}
+		if addr, ok = parseAddr(hop); !ok || !within(addr, trusted) {
+			return addr, ok
+		}
+	}
+	return addr, true // all hops are trusted: the farthest is the client
+}
+
+// parseAddr reads an address, with or without a port, and an IPv6 address also in brackets.
+func parseAddr(s string) (netip.Addr, bool) {
+	ap, err := netip.ParseAddrPort(s)
+	addr := ap.Addr()
+	if err != nil {
+		if n := len(s); n > 2 && s[0] == '[' && s[n-1] == ']' {
+			s = s[1 : n-1]
+		}
+		if addr, err = netip.ParseAddr(s); err != nil {
+			return netip.Addr{}, false
+		}
+	}
+	return addr.Unmap().WithZone(""), true
+}
+
+func within(a netip.Addr, ps []netip.Prefix) bool {
+	for _, p := range ps {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// unmap returns a prefix of IPv4 addresses in IPv6 form as one of IPv4 addresses.
+func unmap(p netip.Prefix) netip.Prefix {
+	if p.Addr().Is4In6() && p.Bits() >= 96 {
+		return netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	return p
+}
+
+func canonical(name string) string { return textproto.CanonicalMIMEHeaderKey(name) }
+
+// validField tells whether s is a header field's name: a token of RFC 9110.
+func validField(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
+			return false
+		}
+	}
+	return s != ""
+}

@@ -1,0 +1,82 @@
+package httpkit
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/halt-dev/halt/core/guard"
+)
+
+// NetHTTP returns the Framework of net/http requests, for halthttp and for frameworks that handle them; route finds the
+// pattern of a request's route.
+func NetHTTP(route func(*http.Request) string) Framework[*http.Request] {
+	return Framework[*http.Request]{
+		Context: func(r *http.Request) context.Context { return r.Context() },
+		Method:  func(r *http.Request) string { return r.Method },
+		Path:    func(r *http.Request) string { return r.URL.Path },
+		Route:   route,
+		Remote:  func(r *http.Request) string { return r.RemoteAddr },
+		Header:  RequestHeader,
+	}
+}
+
+// RequestHeader is a Framework's Header for what has a net/http request.
+func RequestHeader(r *http.Request, name string) string {
+	switch lines := r.Header[name]; len(lines) {
+	case 0:
+		return ""
+	case 1:
+		return lines[0]
+	default:
+		return strings.Join(lines, ", ")
+	}
+}
+
+// Wrap returns the middleware of a kit for net/http handlers. denied answers denied requests, after the header fields
+// are set; nil: with a [Problem].
+//
+// The handler gets the ResponseWriter that the server gave, unless a rule of the kit has a Settle: then one that
+// observes the status, and is a Flusher, Hijacker, ReaderFrom and CloseNotifier exactly if the server's is.
+func Wrap(k *Kit[*http.Request], denied func(http.ResponseWriter, *http.Request, guard.Denial)) func(http.Handler) http.Handler {
+	if denied == nil {
+		denied = WriteProblem
+	}
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			p := k.Enter(r.Context(), r, w.Header())
+			if p == nil {
+				next.ServeHTTP(w, r)
+				return
+			}
+			outcome := guard.Outcome{Status: http.StatusInternalServerError} // what a panic settles as
+			defer func() { p.Leave(outcome) }()
+			if d, ok := p.Denied(); ok {
+				denied(w, r, d)
+				return
+			}
+			if err := p.Wait(); err != nil {
+				outcome = guard.Outcome{Status: guard.StatusClientClosed, Err: err}
+				return
+			}
+			if ctx := p.Context(); ctx != r.Context() {
+				r = r.WithContext(ctx)
+			}
+			if !k.Settles() {
+				next.ServeHTTP(w, r)
+				outcome.Status = http.StatusOK // nobody asks
+				return
+			}
+			o := &observer{ResponseWriter: w}
+			next.ServeHTTP(o.wrap(), r)
+			outcome.Status = o.final()
+		})
+	}
+}
+
+// WriteProblem answers a denied request with its status and a [Problem].
+func WriteProblem(w http.ResponseWriter, _ *http.Request, d guard.Denial) {
+	w.Header().Set("Content-Type", ProblemType)
+	w.WriteHeader(d.Status())
+	_, _ = w.Write(Problem(d)) // the client may be gone
+}
