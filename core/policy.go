@@ -134,7 +134,7 @@ func (p *Policy) SubWindows() int {
 }
 
 // Validate returns nil, or an [*InvalidError] that names every fault by field and matches [ErrInvalidPolicy].
-func (p *Policy) Validate() error {
+func (p Policy) Validate() error {
 	if p.check(nil) {
 		return nil
 	}
