@@ -1,0 +1,90 @@
+// Bench measures Halt beside its peers in one run and writes what it found:
+//
+//	cd tests && go run ./bench -out ../docs/benchmarks.md
+//
+// In every pass each scenario is measured for one contender after the other, in an order that rotates with the pass, so
+// that whatever else the machine does meets all alike. The figures are medians over the passes; what counts are their
+// ratios. It takes several minutes; the machine should do nothing else. -quick only proves that all of it works.
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"time"
+)
+
+// options of a run.
+type options struct {
+	passes int
+	took   time.Duration // of one measurement
+	quick  bool
+	log    func(format string, args ...any)
+}
+
+// A size is how many keys the scenarios use.
+type size struct{ many, few, million int }
+
+func main() {
+	var (
+		out    = flag.String("out", "", "file to write the report to; none: standard output")
+		passes = flag.Int("passes", 5, "passes over everything, of which the medians are taken")
+		took   = flag.Duration("time", 300*time.Millisecond, "duration of one measurement")
+		quick  = flag.Bool("quick", false, "one short pass with fewer keys: for checking that it works")
+		silent = flag.Bool("silent", false, "print no progress")
+		weighs = flag.String("child", "", "internal: weigh the contender of this name and exit")
+		keys   = flag.Int("keys", 0, "internal: how many keys to weigh it with")
+	)
+	flag.Parse()
+	if *weighs != "" {
+		exit(child(*weighs, *keys, os.Stdout))
+	}
+
+	o := options{passes: *passes, took: *took, quick: *quick, log: func(string, ...any) {}}
+	if !*silent {
+		o.log = func(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
+	}
+	s := size{many: 100_000, few: 10_000, million: 1_000_000}
+	if o.quick {
+		o.passes, o.took = 1, 3*time.Millisecond
+		s = size{many: 5_000, few: 1_000, million: 20_000}
+	}
+	exit(run(o, s, *out))
+}
+
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func run(o options, s size, out string) error {
+	rep := report{
+		machine:    thisMachine(os.Args[1:], time.Now()),
+		options:    o,
+		size:       s,
+		deciders:   deciders(),
+		frameworks: frameworks(),
+		scenarios:  scenarios(s),
+	}
+	var err error
+	if rep.memory, err = weighAll(rep.deciders, s.million, o); err != nil {
+		return err
+	}
+	if rep.middleware, err = serveAll(rep.frameworks, o); err != nil {
+		return err
+	}
+	if rep.decisions, err = decideAll(rep.deciders, rep.scenarios, o); err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	rep.write(&b)
+	if out == "" {
+		_, err = os.Stdout.Write(b.Bytes())
+		return err
+	}
+	return os.WriteFile(out, b.Bytes(), 0o644)
+}
