@@ -17,6 +17,8 @@ var (
 	ErrInvalidCharge = errors.New("halt: invalid charge")
 	// ErrUnknownPolicy: a [Registry] has no policy of that name.
 	ErrUnknownPolicy = errors.New("halt: unknown policy")
+	// ErrPolicyLoad: a [PolicyCache] could not load the policy of a key; see [LoadError]. The error also matches its cause.
+	ErrPolicyLoad = errors.New("halt: policy could not be loaded")
 	// ErrExceedsCapacity: [Limiter.Wait] was asked for more than the policy can ever hold.
 	ErrExceedsCapacity = errors.New("halt: cost exceeds the policy's capacity")
 	// ErrDeadline: the store did not answer in time. The error also matches its cause, often context.DeadlineExceeded.
@@ -89,6 +91,37 @@ func (e *StoreError) Unwrap() []error {
 	return []error{e.Kind, e.Cause}
 }
 
+// LoadError tells why a [PolicyCache] could not load a policy. It matches ErrPolicyLoad and its cause with errors.Is and
+// errors.As: the load function's own error; ErrInvalidPolicy, if what it returned is no valid policy;
+// context.DeadlineExceeded, if it took longer than the LoadTimeout.
+//
+// Its text includes the cause's, but never a panic's: it is meant for the operator's eyes, not for clients. Halt itself
+// never sends it, and logs no more of it than its kind and Stack.
+type LoadError struct {
+	Cause error  // nil after a panic
+	Panic any    // what the load function panicked with, or nil
+	Stack string // where it panicked
+}
+
+// Error returns the kind, and the cause or that there was a panic.
+func (e *LoadError) Error() string {
+	switch {
+	case e.Panic != nil:
+		return ErrPolicyLoad.Error() + ": the load function panicked"
+	case e.Cause != nil:
+		return ErrPolicyLoad.Error() + ": " + e.Cause.Error()
+	}
+	return ErrPolicyLoad.Error()
+}
+
+// Unwrap returns ErrPolicyLoad and the cause.
+func (e *LoadError) Unwrap() []error {
+	if e.Cause == nil {
+		return []error{ErrPolicyLoad}
+	}
+	return []error{ErrPolicyLoad, e.Cause}
+}
+
 var errorKinds = []struct {
 	err  error
 	name string
@@ -96,6 +129,7 @@ var errorKinds = []struct {
 	{ErrInvalidPolicy, "invalid_policy"},
 	{ErrInvalidCharge, "invalid_charge"},
 	{ErrUnknownPolicy, "unknown_policy"},
+	{ErrPolicyLoad, "policy_load"},
 	{ErrExceedsCapacity, "exceeds_capacity"},
 	{ErrDeadline, "deadline"},
 	{ErrContention, "contention"},

@@ -3,6 +3,7 @@ package halt
 import (
 	"context"
 	"math"
+	"slices"
 	"sync"
 	"time"
 )
@@ -26,7 +27,7 @@ type Limiter struct {
 // New returns a limiter on the store. It panics if store is nil.
 func New(store Store, o *Options) *Limiter {
 	if store == nil {
-		panic("halt: New needs a Store")
+		panic("halt: New needs a Store") //nolint:forbidigo // wrong at wiring
 	}
 	l := &Limiter{store: store, name: "custom"}
 	l.one, _ = store.(singleTaker)
@@ -36,7 +37,7 @@ func New(store Store, o *Options) *Limiter {
 	if o != nil {
 		for _, ob := range o.Observers {
 			if ob == nil {
-				panic("halt: New got a nil Observer")
+				panic("halt: New got a nil Observer") //nolint:forbidigo // wrong at wiring
 			}
 			l.observers = append(l.observers, guardedObserver{ob})
 		}
@@ -46,17 +47,17 @@ func New(store Store, o *Options) *Limiter {
 
 // Allow spends 1 of key's budget under p if it fits. A refusal is a Decision that is not Allowed, never an error.
 func (l *Limiter) Allow(ctx context.Context, p Policy, key string) (Decision, error) {
-	return l.single(ctx, Charge{Policy: p, Key: key, Cost: 1})
+	return l.single(ctx, &p, key, 1, Take)
 }
 
 // AllowN spends n if it fits. 0 spends nothing; a negative n is an error that matches ErrInvalidCharge.
 func (l *Limiter) AllowN(ctx context.Context, p Policy, key string, n int64) (Decision, error) {
-	return l.single(ctx, Charge{Policy: p, Key: key, Cost: n})
+	return l.single(ctx, &p, key, n, Take)
 }
 
 // Peek tells what Allow would, and spends nothing.
 func (l *Limiter) Peek(ctx context.Context, p Policy, key string) (Decision, error) {
-	return l.single(ctx, Charge{Policy: p, Key: key, Cost: 1, Mode: Peek})
+	return l.single(ctx, &p, key, 1, Peek)
 }
 
 // AllowAll decides several charges as one call: either all of its Takes are spent, or none. No two of them may have the
@@ -81,16 +82,13 @@ func (l *Limiter) Reset(ctx context.Context, p Policy, key string) error {
 	return typed(l.store.Reset(ctx, p, key))
 }
 
-// single decides one charge, on the store's quick path if nobody observes.
-func (l *Limiter) single(ctx context.Context, c Charge) (Decision, error) {
+// single decides one charge, on the store's quick path if nobody observes. The charge is made only here: each copy of it, or
+// of a decision, costs as much as a lock.
+func (l *Limiter) single(ctx context.Context, p *Policy, key string, n int64, m Mode) (Decision, error) {
+	var c Charge // a literal would be made elsewhere and copied
+	c.Policy, c.Key, c.Cost, c.Mode = *p, key, n, m
 	if l.one == nil || len(l.observers) > 0 {
-		call := calls.Get().(*Call)
-		defer call.release()
-		call.Charges = append(call.Charges, c)
-		if err := l.Do(ctx, call); err != nil {
-			return Decision{}, err
-		}
-		return call.Decisions[0], nil
+		return l.observed(ctx, &c)
 	}
 	if err := c.validate(); err != nil {
 		return Decision{}, err
@@ -103,6 +101,17 @@ func (l *Limiter) single(ctx context.Context, c Charge) (Decision, error) {
 		return Decision{}, l.failed(ctx, err, false)
 	}
 	return d, nil
+}
+
+// observed decides one charge as a Call.
+func (l *Limiter) observed(ctx context.Context, c *Charge) (Decision, error) {
+	call := calls.Get().(*Call)
+	defer call.release()
+	call.Charges = append(call.Charges, *c)
+	if err := l.Do(ctx, call); err != nil {
+		return Decision{}, err
+	}
+	return call.Decisions[0], nil
 }
 
 // Call is one call of several charges, with what observers want to know of it. Guards keep them in a pool: the slices
@@ -155,8 +164,8 @@ func (l *Limiter) Do(ctx context.Context, c *Call) error {
 	e.Elapsed = time.Since(start)
 	e.Decisions = c.Decisions
 	e.FailedOpen = e.Err != nil && c.FailOpen
-	for i := len(l.observers) - 1; i >= 0; i-- {
-		l.observers[i].End(ctxs[i], e)
+	for i, o := range slices.Backward(l.observers) {
+		o.End(ctxs[i], e)
 	}
 	return e.Err
 }

@@ -30,7 +30,7 @@ type Event struct {
 	FailedOpen bool          // Err is set, and the caller goes on as if it had been admitted
 }
 
-// failureLog tells the operator that decisions fail when no observer does: one line in ten seconds.
+// failureLog rations lines about failures that nobody else tells the operator of: one in ten seconds.
 type failureLog struct {
 	last       atomic.Int64 // Unix nanoseconds of the last line
 	suppressed atomic.Int64
@@ -38,12 +38,20 @@ type failureLog struct {
 
 const failureLogEvery = 10 * time.Second
 
-func (f *failureLog) log(ctx context.Context, store string, err error, failedOpen bool) {
+// next tells whether a line is due, and how many were suppressed since the last.
+func (f *failureLog) next() (suppressed int64, due bool) {
 	now, last := time.Now().UnixNano(), f.last.Load()
 	if d := now - last; last != 0 && 0 <= d && d < int64(failureLogEvery) || !f.last.CompareAndSwap(last, now) {
 		f.suppressed.Add(1)
-		return
+		return 0, false
 	}
-	slog.Default().WarnContext(ctx, "halt: decision failed",
-		"store", store, "error", ErrorKind(err), "failed_open", failedOpen, "suppressed", f.suppressed.Swap(0))
+	return f.suppressed.Swap(0), true
+}
+
+// log tells that a decision failed, by its kind: the error's text can hold internals of the store's.
+func (f *failureLog) log(ctx context.Context, store string, err error, failedOpen bool) {
+	if suppressed, due := f.next(); due {
+		slog.Default().WarnContext(ctx, "halt: decision failed",
+			"store", store, "error", ErrorKind(err), "failed_open", failedOpen, "suppressed", suppressed)
+	}
 }

@@ -2,6 +2,7 @@ package halt
 
 import (
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -181,8 +182,8 @@ func civilOf(t time.Time) civil {
 	return civil{year: y, month: m, day: d}
 }
 
-func (c civil) add(years, months, days int) civil {
-	return civilOf(time.Date(c.year+years, c.month+time.Month(months), c.day+days, 12, 0, 0, 0, time.UTC))
+func (c civil) addDays(n int) civil {
+	return civilOf(time.Date(c.year, c.month, c.day+n, 12, 0, 0, 0, time.UTC))
 }
 
 // first returns the date on which the period that holds the date c starts.
@@ -190,7 +191,7 @@ func (p Period) first(c civil) civil {
 	switch p.Unit {
 	case Week:
 		wd := time.Date(c.year, c.month, c.day, 12, 0, 0, 0, time.UTC).Weekday()
-		return c.add(0, 0, -int(wd+6)%7)
+		return c.addDays(-int(wd+6) % 7)
 	case Month:
 		f := anchored(c.year, c.month, p.Anchor)
 		if c.day < f.day {
@@ -208,13 +209,13 @@ func (p Period) first(c civil) civil {
 func (p Period) next(c civil, n int) civil {
 	switch p.Unit {
 	case Week:
-		return c.add(0, 0, 7*n)
+		return c.addDays(7 * n)
 	case Month:
 		return anchored(c.year, c.month+time.Month(n), p.Anchor)
 	case Year:
-		return c.add(n, 0, 0)
+		return civil{year: c.year + n, month: c.month, day: c.day}
 	default:
-		return c.add(0, 0, n)
+		return c.addDays(n)
 	}
 }
 
@@ -230,48 +231,74 @@ func anchored(year int, month time.Month, anchor int) civil {
 func (c civil) start(loc *time.Location) Instant {
 	naive := time.Date(c.year, c.month, c.day, 0, 0, 0, 0, time.UTC).Unix()
 	const widest = 26 * 60 * 60 // no offset is as large as a day and two hours
-	t := time.Unix(naive-widest, 0).In(loc)
+	t := naive - widest
 	for {
-		_, offset := t.Zone()
-		from, to := t.ZoneBounds()
-		s := naive - int64(offset)
-		if !from.IsZero() {
-			s = max(s, from.Unix())
-		}
-		if to.IsZero() || s < to.Unix() {
-			return Instant(s) * Instant(time.Second/time.Microsecond)
+		offset, from, to := zoneSpan(t, loc)
+		if s := max(naive-offset, from); s < to {
+			return instantOf(s)
 		}
 		t = to
 	}
 }
 
+// zoneSpan returns the offset from UTC at the Unix time t and a span of time, t included, over which it is the same. The
+// span may end where the offset does not change.
+func zoneSpan(t int64, loc *time.Location) (offset, from, to int64) {
+	at := time.Unix(t, 0).In(loc)
+	_, o := at.Zone()
+	start, end := at.ZoneBounds()
+	offset, from, to = int64(o), math.MinInt64, math.MaxInt64
+	if !start.IsZero() {
+		from = start.Unix()
+	}
+	if !end.IsZero() {
+		to = end.Unix()
+	}
+	// Where a zone goes by a rule and not by a table, ZoneBounds ends a year after 365 days: on the last day of a leap
+	// year, in UTC, it returns an end that is not after t.
+	if to <= t {
+		to = t - mod(t, 86400) + 86400
+	}
+	return offset, from, to
+}
+
+func instantOf(unix int64) Instant { return Instant(unix) * Instant(time.Second/time.Microsecond) }
+
+// mod returns a modulo b, never negative.
+func mod(a, b int64) int64 { return (a%b + b) % b }
+
 // hourEdges returns the edges of local hours. A change of offset ends an hour too, so that hours in zones that shift
 // by less than one stay a partition.
 func hourEdges(at Instant, loc *time.Location) [4]Instant {
-	t := at.Time().In(loc)
-	this := hourStart(t)
-	next := hourEnd(this)
+	this := hourStart(at.Time().Unix(), loc)
+	next := hourEnd(this, loc)
 	return [4]Instant{
-		InstantOf(hourStart(this.Add(-time.Second))), InstantOf(this), InstantOf(next), InstantOf(hourEnd(next)),
+		instantOf(hourStart(this-1, loc)), instantOf(this), instantOf(next), instantOf(hourEnd(next, loc)),
 	}
 }
 
-func hourStart(t time.Time) time.Time {
-	_, offset := t.Zone()
-	into := (t.Unix() + int64(offset)) % 3600
-	start := time.Unix(t.Unix()-(into+3600)%3600, 0).In(t.Location())
-	if from, _ := t.ZoneBounds(); !from.IsZero() && start.Before(from) {
-		return from
+func hourStart(t int64, loc *time.Location) int64 {
+	offset, from, _ := zoneSpan(t, loc)
+	start := t - mod(t+offset, 3600)
+	for start < from {
+		before, earlier, _ := zoneSpan(from-1, loc)
+		if before != offset {
+			return from
+		}
+		from = earlier
 	}
 	return start
 }
 
-func hourEnd(start time.Time) time.Time {
-	_, offset := start.Zone()
-	into := (start.Unix() + int64(offset)) % 3600
-	end := time.Unix(start.Unix()-(into+3600)%3600+3600, 0).In(start.Location())
-	if _, to := start.ZoneBounds(); !to.IsZero() && to.Before(end) {
-		return to
+func hourEnd(start int64, loc *time.Location) int64 {
+	offset, _, to := zoneSpan(start, loc)
+	end := start - mod(start+offset, 3600) + 3600
+	for to < end {
+		after, _, later := zoneSpan(to, loc)
+		if after != offset {
+			return to
+		}
+		to = later
 	}
 	return end
 }

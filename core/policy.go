@@ -121,6 +121,7 @@ func (p *Policy) Capacity() int64 {
 			return p.Burst + 1
 		}
 		return p.Limit + 1
+	default: // windows have no burst
 	}
 	return p.Limit
 }
@@ -145,107 +146,124 @@ func (p Policy) Validate() error {
 
 // check tells whether p is valid. With an error to fill it goes on to the last fault; without, it stops at the first.
 func (p *Policy) check(e *InvalidError) bool {
-	ok := true
-	fault := func(field, want string) bool {
-		ok = false
-		if e != nil {
-			e.Faults = append(e.Faults, Fault{Field: field, Want: want})
-		}
-		return e == nil
-	}
-	if !validName(p.Name) && fault("Name", "1 to 64 of A-Z a-z 0-9 . _ -") {
+	if !validName(p.Name) && e.fault("Name", "1 to 64 of A-Z a-z 0-9 . _ -") {
 		return false
 	}
 	if p.Limit == Unlimited {
-		return ok
+		return e.faultless()
 	}
-	if (p.Limit < 1 || p.Limit >= maxUnits) && fault("Limit", "1 to 2^52-1, or Unlimited") {
+	if (p.Limit < 1 || p.Limit >= maxUnits) && e.fault("Limit", "1 to 2^52-1, or Unlimited") {
 		return false
 	}
-	if p.Algorithm > InFlight && fault("Algorithm", "one of the package's constants") {
+	if p.Algorithm > InFlight && e.fault("Algorithm", "one of the package's constants") {
 		return false
 	}
-	if !p.checkSpan(fault) || !p.checkShape(fault) {
+	if !p.checkSpan(e) || !p.checkShape(e) {
 		return false
 	}
-	if ok && p.Algorithm <= LeakyBucket && !p.checkProducts(fault) {
+	if e.faultless() && p.Algorithm <= LeakyBucket && !p.checkProducts(e) {
 		return false
 	}
-	return ok
+	return e.faultless()
 }
 
+// fault adds a fault. It returns true to stop at it: where there is no error to fill.
+func (e *InvalidError) fault(field, want string) (stop bool) {
+	if e != nil {
+		e.Faults = append(e.Faults, Fault{Field: field, Want: want})
+	}
+	return e == nil
+}
+
+func (e *InvalidError) faultless() bool { return e == nil || len(e.Faults) == 0 }
+
 // checkSpan checks the fields that hold time. It returns false to stop.
-func (p *Policy) checkSpan(fault func(field, want string) bool) bool {
+func (p *Policy) checkSpan(e *InvalidError) bool {
 	tick := p.Tick()
 	if p.Period == (Period{}) {
-		if (p.Window < minWindow || p.Window > tenYears) && fault("Window", "1ms to 10 years") {
+		if (p.Window < minWindow || p.Window > tenYears) && e.fault("Window", "1ms to 10 years") {
 			return false
 		}
-		if p.Window%tick != 0 && fault("Window", "a whole multiple of its tick, "+tick.String()) {
+		if _, whole := inTicks(p.Window, tick); !whole && e.fault("Window", "a whole multiple of its tick, "+tick.String()) {
 			return false
 		}
 	} else {
-		if p.Window != 0 && fault("Window", "0, since Period is set") {
+		if p.Window != 0 && e.fault("Window", "0, since Period is set") {
 			return false
 		}
-		if p.Algorithm != FixedWindow && fault("Period", "none, or the algorithm FixedWindow") {
+		if p.Algorithm != FixedWindow && e.fault("Period", "none, or the algorithm FixedWindow") {
 			return false
 		}
-		if want := p.Period.fault(); want != "" && fault("Period", want) {
+		if want := p.Period.fault(); want != "" && e.fault("Period", want) {
 			return false
 		}
 	}
-	if (p.Block < 0 || p.Block > tenYears) && fault("Block", "0 to 10 years") {
+	if (p.Block < 0 || p.Block > tenYears) && e.fault("Block", "0 to 10 years") {
 		return false
 	}
-	if p.Block%tick != 0 && fault("Block", "a whole multiple of the window's tick, "+tick.String()) {
+	if _, whole := inTicks(p.Block, tick); !whole && e.fault("Block", "a whole multiple of the window's tick, "+tick.String()) {
 		return false
 	}
 	return true
 }
 
 // checkShape checks the fields that belong to some algorithms only. It returns false to stop.
-func (p *Policy) checkShape(fault func(field, want string) bool) bool {
+func (p *Policy) checkShape(e *InvalidError) bool {
 	switch p.Algorithm {
 	case TokenBucket:
-		if (p.Burst < 0 || p.Burst >= maxUnits) && fault("Burst", "0 (as Limit) to 2^52-1") {
+		if (p.Burst < 0 || p.Burst >= maxUnits) && e.fault("Burst", "0 (as Limit) to 2^52-1") {
 			return false
 		}
 	case LeakyBucket:
-		if (p.Burst < -1 || p.Burst >= maxUnits-1) && fault("Burst", "-1 (none may wait), 0 (as Limit) or up to 2^52-2") {
+		if (p.Burst < -1 || p.Burst >= maxUnits-1) && e.fault("Burst", "-1 (none may wait), 0 (as Limit) or up to 2^52-2") {
 			return false
 		}
 	default:
-		if p.Burst != 0 && fault("Burst", "0: only buckets have a burst") {
+		if p.Burst != 0 && e.fault("Burst", "0: only buckets have a burst") {
 			return false
 		}
 	}
 	if p.Algorithm == SlidingWindow || p.Algorithm == InFlight {
-		if (p.Precision < 0 || p.Precision > maxSubs) && fault("Precision", "0 (as 10) to 60") {
+		if (p.Precision < 0 || p.Precision > maxSubs) && e.fault("Precision", "0 (as 10) to 60") {
 			return false
 		}
-	} else if p.Precision != 0 && fault("Precision", "0: only SlidingWindow and InFlight have one") {
+	} else if p.Precision != 0 && e.fault("Precision", "0: only SlidingWindow and InFlight have one") {
 		return false
 	}
 	return true
 }
 
 // checkProducts checks that a bucket's arithmetic stays below 2^52 and that a full bucket drains within ten years.
-func (p *Policy) checkProducts(fault func(field, want string) bool) bool {
+func (p *Policy) checkProducts(e *InvalidError) bool {
 	field := "Burst"
 	if p.Burst <= 0 {
 		field = "Limit"
 	}
 	tick := p.Tick()
-	hi, full := bits.Mul64(uint64(p.Capacity()), uint64(p.Window/tick))
+	window, _ := inTicks(p.Window, tick)
+	longest, _ := inTicks(tenYears, tick)
+	hi, full := bits.Mul64(uint64(p.Capacity()), uint64(window))
 	if hi != 0 || full >= uint64(maxUnits) {
-		return !fault(field, "less: capacity times window, in ticks of "+tick.String()+", must stay below 2^52")
+		return !e.fault(field, "less: capacity times window, in ticks of "+tick.String()+", must stay below 2^52")
 	}
-	hi, drained := bits.Mul64(uint64(p.Limit), uint64(tenYears/tick))
+	hi, drained := bits.Mul64(uint64(p.Limit), uint64(longest))
 	if hi == 0 && full > drained {
-		return !fault(field, "less: a full bucket must drain within 10 years")
+		return !e.fault(field, "less: a full bucket must drain within 10 years")
 	}
 	return true
+}
+
+// inTicks returns d in ticks, and whether they are whole. Every policy of every call passes here: divisors that are constant
+// spare the processor the divisions.
+func inTicks(d, tick time.Duration) (n int64, whole bool) {
+	switch tick {
+	case time.Microsecond:
+		return int64(d / time.Microsecond), d%time.Microsecond == 0
+	case time.Millisecond:
+		return int64(d / time.Millisecond), d%time.Millisecond == 0
+	default:
+		return int64(d / time.Second), d%time.Second == 0
+	}
 }
 
 // nameBytes marks the bytes that a policy's name may have.
