@@ -20,7 +20,9 @@ type Limiter struct {
 	store     Store
 	one       singleTaker // nil if the store has no TakeOne
 	name      string
-	observers []Observer
+	observers []guardedObserver
+	counted   bool
+	sparing   bool // no observer needs the Elapsed of every call
 	failures  failureLog
 }
 
@@ -35,13 +37,18 @@ func New(store Store, o *Options) *Limiter {
 		l.name = n.Name()
 	}
 	if o != nil {
+		l.sparing = true
 		for _, ob := range o.Observers {
 			if ob == nil {
 				panic("halt: New got a nil Observer") //nolint:forbidigo // wrong at wiring
 			}
 			l.observers = append(l.observers, guardedObserver{ob})
+			if s, ok := ob.(elapsedSampler); !ok || !s.SamplesElapsed() {
+				l.sparing = false
+			}
 		}
 	}
+	l.counted = l.sparing && l.one != nil
 	return l
 }
 
@@ -84,34 +91,57 @@ func (l *Limiter) Reset(ctx context.Context, p Policy, key string) error {
 
 // single decides one charge, on the store's quick path if nobody observes. The charge is made only here: each copy of it, or
 // of a decision, costs as much as a lock.
-func (l *Limiter) single(ctx context.Context, p *Policy, key string, n int64, m Mode) (Decision, error) {
+func (l *Limiter) single(ctx context.Context, p *Policy, key string, n int64, m Mode) (d Decision, err error) {
+	if l.one == nil || len(l.observers) > 0 {
+		call := calls.Get().(*Call)
+		c := &call.Charges[0]
+		c.Policy, c.Key, c.Cost, c.Mode = *p, key, n, m
+		if l.one == nil || !l.counted || c.Policy.Limit == Unlimited {
+			if err = l.Do(ctx, call); err == nil {
+				d = call.Decisions[0]
+			}
+			call.release()
+			return d, err
+		}
+		if err := c.validate(); err != nil {
+			return Decision{}, err
+		}
+		e := &call.event
+		timed := call.timed(l)
+		var start time.Duration
+		if timed {
+			start = time.Since(epoch)
+		}
+		d, err = l.one.TakeOne(ctx, *c)
+		e.Elapsed = 0
+		if timed {
+			call.elapsed(l, time.Since(epoch)-start)
+		}
+		e.Charges, e.Decisions, e.Store = call.Charges, call.Decisions, l.name
+		if err != nil {
+			d, err = Decision{}, l.failed(ctx, err, false)
+			e.Err = err
+		}
+		call.Decisions[0] = d
+		for i := range l.observers {
+			l.observers[i].end(ctx, e)
+		}
+		call.release()
+		return d, err
+	}
 	var c Charge // a literal would be made elsewhere and copied
 	c.Policy, c.Key, c.Cost, c.Mode = *p, key, n, m
-	if l.one == nil || len(l.observers) > 0 {
-		return l.observed(ctx, &c)
-	}
 	if err := c.validate(); err != nil {
 		return Decision{}, err
 	}
 	if c.Policy.Limit == Unlimited {
 		return unlimited(&c), nil
 	}
-	d, err := l.one.TakeOne(ctx, c)
+	d, err = l.one.TakeOne(ctx, c)
 	if err != nil {
 		return Decision{}, l.failed(ctx, err, false)
 	}
 	return d, nil
-}
-
-// observed decides one charge as a Call.
-func (l *Limiter) observed(ctx context.Context, c *Charge) (Decision, error) {
-	call := calls.Get().(*Call)
-	defer call.release()
-	call.Charges = append(call.Charges, *c)
-	if err := l.Do(ctx, call); err != nil {
-		return Decision{}, err
-	}
-	return call.Decisions[0], nil
 }
 
 // Call is one call of several charges, with what observers want to know of it. Guards keep them in a pool: the slices
@@ -125,15 +155,18 @@ type Call struct {
 	limited   []Charge // those that the store decides, if not all
 	decisions []Decision
 	event     Event
+	quick     *Limiter // whose store answered so quickly that the next calls need not be timed
+	untimed   int      // how many of them there were
 }
 
-var calls = sync.Pool{New: func() any { return new(Call) }}
+// calls are those of one charge, which single fills in where it is.
+var calls = sync.Pool{New: func() any { return &Call{Charges: make([]Charge, 1), Decisions: make(Decisions, 1)} }}
 
-// release returns the call to the pool, without what it points to.
+// release returns a call to calls, without what belongs to somebody else. If the store panics it is not called, and the
+// call is garbage.
 func (c *Call) release() {
-	clear(c.Charges)
-	clear(c.limited)
-	*c = Call{Charges: c.Charges[:0], Decisions: c.Decisions[:0], limited: c.limited[:0], decisions: c.decisions[:0]}
+	c.Charges[0].Key = ""
+	c.event.Err = nil
 	calls.Put(c)
 }
 
@@ -151,28 +184,84 @@ func (l *Limiter) Do(ctx context.Context, c *Call) error {
 	if len(l.observers) == 0 {
 		return l.take(ctx, c)
 	}
-	e := &c.event
-	*e = Event{Charges: c.Charges, Route: c.Route, Store: l.name}
+	e := &c.event // set field by field: a literal would be made elsewhere and copied
+	e.Charges, e.Route, e.Store = c.Charges, c.Route, l.name
+	e.Decisions, e.Elapsed, e.Err, e.FailedOpen = nil, 0, nil, false
+	if len(l.observers) == 1 {
+		o := &l.observers[0]
+		ctx = o.start(ctx, e)
+		l.timed(ctx, c)
+		o.end(ctx, e)
+		return e.Err
+	}
 	var nested [4]context.Context
 	ctxs := nested[:0]
-	for _, o := range l.observers {
-		ctx = o.Start(ctx, e)
+	for i := range l.observers {
+		ctx = l.observers[i].start(ctx, e)
 		ctxs = append(ctxs, ctx)
 	}
-	start := time.Now()
-	e.Err = l.take(ctx, c)
-	e.Elapsed = time.Since(start)
-	e.Decisions = c.Decisions
-	e.FailedOpen = e.Err != nil && c.FailOpen
-	for i, o := range slices.Backward(l.observers) {
-		o.End(ctxs[i], e)
+	l.timed(ctx, c)
+	for i := range slices.Backward(l.observers) {
+		l.observers[i].end(ctxs[i], e)
 	}
 	return e.Err
+}
+
+// epoch is what times are measured from: a reading of the monotonic clock alone is half the price of a time.Now.
+var epoch = time.Now()
+
+// If no observer minds, a store that answered within quickly is not timed for the next spared calls: two readings of the
+// clock are as dear as half a decision in memory.
+const (
+	quickly = time.Microsecond
+	spared  = 15
+)
+
+// timed decides a valid call and completes its event.
+func (l *Limiter) timed(ctx context.Context, c *Call) {
+	e := &c.event
+	if c.quick == l && c.untimed < spared {
+		c.untimed++
+		e.Err = l.take(ctx, c)
+	} else {
+		start := time.Since(epoch)
+		e.Err = l.take(ctx, c)
+		e.Elapsed = time.Since(epoch) - start
+		c.quick, c.untimed = nil, 0
+		if l.sparing && e.Elapsed < quickly {
+			c.quick = l
+		}
+	}
+	e.Decisions = c.Decisions
+	e.FailedOpen = e.Err != nil && c.FailOpen
+}
+
+func (c *Call) timed(l *Limiter) bool {
+	if c.quick == l && c.untimed < spared {
+		c.untimed++
+		return false
+	}
+	return true
+}
+
+func (c *Call) elapsed(l *Limiter, d time.Duration) {
+	c.event.Elapsed = d
+	c.quick, c.untimed = nil, 0
+	if l.sparing && d < quickly {
+		c.quick = l
+	}
 }
 
 // take decides a valid call.
 func (l *Limiter) take(ctx context.Context, c *Call) error {
 	cs, ds := c.Charges, []Decision(c.Decisions)
+	if len(cs) == 1 && l.one != nil && cs[0].Policy.Limit != Unlimited {
+		var err error
+		if ds[0], err = l.one.TakeOne(ctx, cs[0]); err != nil {
+			return l.failed(ctx, err, c.FailOpen)
+		}
+		return nil
+	}
 	some := false
 	for i := range cs {
 		if cs[i].Policy.Limit == Unlimited {
@@ -262,7 +351,7 @@ func duplicate(c *Charge) error {
 // guardedObserver keeps an observer's panic from the caller.
 type guardedObserver struct{ Observer }
 
-func (g guardedObserver) Start(ctx context.Context, e *Event) (out context.Context) {
+func (g *guardedObserver) start(ctx context.Context, e *Event) (out context.Context) {
 	defer func() {
 		if recover() != nil || out == nil {
 			out = ctx
@@ -271,7 +360,7 @@ func (g guardedObserver) Start(ctx context.Context, e *Event) (out context.Conte
 	return g.Observer.Start(ctx, e)
 }
 
-func (g guardedObserver) End(ctx context.Context, e *Event) {
+func (g *guardedObserver) end(ctx context.Context, e *Event) {
 	defer func() { _ = recover() }()
 	g.Observer.End(ctx, e)
 }

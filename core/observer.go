@@ -18,6 +18,13 @@ type Observer interface {
 	End(ctx context.Context, e *Event)
 }
 
+// elapsedSampler is what an Observer may have beside, to say that it can do with a sample of Event.Elapsed. If all of a
+// Limiter's observers can, a call to a store that answers within a microsecond is timed once in a while only; Elapsed is
+// 0 in between.
+type elapsedSampler interface {
+	SamplesElapsed() bool
+}
+
 // Event is one call: at Start with what was asked, at End also with what became of it.
 type Event struct {
 	Charges []Charge // those of Unlimited policies included

@@ -122,7 +122,7 @@ func (t *each) block() error {
 		}
 		if !d.Allowed {
 			t.ds[i] = d
-		} else if err := t.giveBack(c, d); err != nil { // it fits by now, but its call stays refused
+		} else if _, err := t.giveBack(c, d); err != nil { // it fits by now, but its call stays refused
 			return err
 		}
 	}
@@ -154,20 +154,24 @@ func (t *each) take() error {
 	return nil
 }
 
+// undo gives back what was taken. The decisions then read as a Peek's would.
 func (t *each) undo(taken []int) error {
 	var first error
 	for _, i := range taken {
-		if err := t.giveBack(t.cs[i], t.ds[i]); err != nil && first == nil {
-			first = err
+		d, err := t.giveBack(t.cs[i], t.ds[i])
+		if err != nil {
+			if first == nil {
+				first = err
+			}
+			continue
 		}
-		t.ds[i].Delay = 0
+		t.ds[i].Remaining, t.ds[i].ResetAfter = d.Remaining, d.ResetAfter
 	}
 	return first
 }
 
 // giveBack returns what the Take c spent, even if the caller has gone meanwhile.
-func (t *each) giveBack(c Charge, d Decision) error {
+func (t *each) giveBack(c Charge, d Decision) (Decision, error) {
 	c.Mode, c.At, c.Taken = Credit, d.At, c.Cost
-	_, err := t.one(context.WithoutCancel(t.ctx), c)
-	return err
+	return t.one(context.WithoutCancel(t.ctx), c)
 }

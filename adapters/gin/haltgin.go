@@ -5,7 +5,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"github.com/halt-dev/halt/core"
+	halt "github.com/halt-dev/halt/core"
 	"github.com/halt-dev/halt/core/guard"
 	"github.com/halt-dev/halt/core/httpkit"
 )
@@ -22,7 +22,7 @@ func Limit(l *halt.Limiter, p halt.Policy, key Key) gin.HandlerFunc {
 // runs; it ends when the client hangs up, which net/http notices only once the request's body has been read.
 func Middleware(l *halt.Limiter, c Config) gin.HandlerFunc {
 	kit := httpkit.MustNew(l, framework, httpkit.Config[*gin.Context, func(*gin.Context, Denial)](c))
-	denied := c.OnDenied
+	denied, attach := c.OnDenied, c.Attach
 	if denied == nil {
 		denied = writeProblem
 	}
@@ -39,12 +39,13 @@ func Middleware(l *halt.Limiter, c Config) gin.HandlerFunc {
 			return
 		}
 		if err := p.Wait(); err != nil {
-			c.Abort()
 			outcome = Outcome{Status: guard.StatusClientClosed, Err: err}
+			// Somebody reads it only if it was a deadline of the server's own that has passed.
+			c.AbortWithStatus(http.StatusServiceUnavailable)
 			return
 		}
-		if ctx := p.Context(); ctx != c.Request.Context() {
-			c.Request = c.Request.WithContext(ctx)
+		if attach {
+			c.Request = c.Request.WithContext(p.Context())
 		}
 		c.Next()
 		outcome.Status = c.Writer.Status()

@@ -1,7 +1,6 @@
 package haltgin
 
 import (
-	"context"
 	"net/netip"
 
 	"github.com/gin-gonic/gin"
@@ -11,12 +10,11 @@ import (
 )
 
 var framework = httpkit.Framework[*gin.Context]{
-	Context: func(c *gin.Context) context.Context { return c.Request.Context() },
-	Method:  func(c *gin.Context) string { return c.Request.Method },
-	Path:    func(c *gin.Context) string { return c.Request.URL.Path },
-	Route:   (*gin.Context).FullPath,
-	Remote:  func(c *gin.Context) string { return c.Request.RemoteAddr },
-	Header:  func(c *gin.Context, name string) string { return httpkit.RequestHeader(c.Request, name) },
+	Method: func(c *gin.Context) string { return c.Request.Method },
+	Path:   func(c *gin.Context) string { return c.Request.URL.Path },
+	Route:  (*gin.Context).FullPath,
+	Remote: func(c *gin.Context) string { return c.Request.RemoteAddr },
+	Header: func(c *gin.Context, name string) string { return httpkit.RequestHeader(c.Request, name) },
 }
 
 // By returns the key of what f finds in a request, under a kind such as "user" (1 to 32 of a-z 0-9 _ -, a letter first).

@@ -4,7 +4,7 @@ import (
 	"math/bits"
 	"time"
 
-	"github.com/halt-dev/halt/core"
+	halt "github.com/halt-dev/halt/core"
 )
 
 const (
@@ -22,7 +22,8 @@ const (
 // back or blocks: changed tells. An unchanged state need not be written. Decision.ResetAfter is how long a store has to
 // keep the state; at 0 it may forget it at once.
 func Decide(c *halt.Charge, s *State, now halt.Instant) (d halt.Decision, changed bool) {
-	return decide(c, s, now, true)
+	changed = decide(c, s, now, true, &d)
+	return d, changed
 }
 
 // DecideAll decides the charges of one call, each against the state of its own key, at one instant, as halt.Store has
@@ -32,21 +33,23 @@ func DecideAll(cs []halt.Charge, ss []State, now halt.Instant, ds []halt.Decisio
 	for i := range cs {
 		if cs[i].Mode.Binds() {
 			// A refused Take may write its block here already: that needs no other's consent.
-			ds[i], changed[i] = decide(&cs[i], &ss[i], now, false)
+			changed[i] = decide(&cs[i], &ss[i], now, false, &ds[i])
 			spend = spend && ds[i].Allowed
 		}
 	}
 	for i := range cs {
 		if !cs[i].Mode.Binds() || spend && cs[i].Mode == halt.Take {
-			ds[i], changed[i] = decide(&cs[i], &ss[i], now, true)
+			changed[i] = decide(&cs[i], &ss[i], now, true, &ds[i])
 		}
 	}
 }
 
-// moment is a charge and a state at one tick: what the algorithms share. The state is changed by write alone.
+// moment is a charge and a state at one tick: what the algorithms share. The state is changed by write alone. The decision is
+// made in its place: copies of it cost as much as a division.
 type moment struct {
 	c     *halt.Charge
 	s     *State
+	d     *halt.Decision
 	tick  int64 // in µs
 	t     int64 // the present tick, clamped
 	until int64 // the tick until which the key is blocked, or 0
@@ -54,8 +57,10 @@ type moment struct {
 	spend bool  // whether a Take that fits may spend
 }
 
-func decide(c *halt.Charge, s *State, now halt.Instant, spend bool) (halt.Decision, bool) {
-	m := moment{c: c, s: s, tick: int64(c.Policy.Tick() / time.Microsecond), spend: spend}
+func decide(c *halt.Charge, s *State, now halt.Instant, spend bool, d *halt.Decision) (changed bool) {
+	var m moment // a literal would be made elsewhere and copied
+	m.c, m.s, m.d, m.spend = c, s, d, spend
+	m.tick = int64(c.Policy.Tick() / time.Microsecond)
 	m.t = m.ticks(int64(now))
 	if s.At > m.t {
 		if s.At-m.t > m.ticks(int64(ahead/time.Microsecond)) {
@@ -89,7 +94,17 @@ func (m *moment) ticks(us int64) int64 {
 	}
 }
 
-func (m *moment) span(d time.Duration) int64 { return m.ticks(int64(d / time.Microsecond)) }
+// span returns d in whole ticks.
+func (m *moment) span(d time.Duration) int64 {
+	switch m.tick {
+	case 1:
+		return int64(d / time.Microsecond)
+	case 1000:
+		return int64(d / time.Millisecond)
+	default:
+		return int64(d / time.Second)
+	}
+}
 
 // admit tells whether a Take, Peek or Shadow is allowed and whether it is to be spent.
 func (m *moment) admit(fits bool) (allowed, spend bool) {
@@ -107,13 +122,14 @@ func (m *moment) block() bool {
 	return true
 }
 
-// decision builds the decision from what is left: remaining units, the ticks until all is as if never seen, and for a
-// refusal the ticks until it fits (below 0: never).
-func (m *moment) decision(allowed bool, remaining, reset, wait int64) halt.Decision {
-	d := halt.Decision{
-		Mode: m.c.Mode, Allowed: allowed, Limit: m.c.Policy.Limit, At: halt.Instant(m.t * m.tick),
-		Remaining: max(remaining, 0), ResetAfter: m.duration(reset),
-	}
+// answer makes the decision from what is left: remaining units, the ticks until all is as if never seen, and for a
+// refusal the ticks until it fits.
+func (m *moment) answer(allowed bool, remaining, reset, wait int64) {
+	d := m.d
+	d.Mode, d.Allowed, d.Blocked = m.c.Mode, allowed, false
+	d.Limit, d.Remaining = m.c.Policy.Limit, max(remaining, 0)
+	d.ResetAfter, d.RetryAfter, d.Delay = m.duration(reset), 0, 0
+	d.At = halt.Instant(m.t * m.tick)
 	if m.until != 0 {
 		d.Blocked, d.Remaining = true, 0
 		d.ResetAfter = m.duration(max(reset, m.until-m.t))
@@ -128,7 +144,6 @@ func (m *moment) decision(allowed bool, remaining, reset, wait int64) halt.Decis
 	default:
 		d.RetryAfter = m.duration(max(wait, 1))
 	}
-	return d
 }
 
 func (m *moment) duration(ticks int64) time.Duration {
@@ -141,19 +156,20 @@ func (m *moment) write(used, window int64) {
 }
 
 // bucket decides for token and leaky buckets.
-func (m *moment) bucket() (halt.Decision, bool) {
+func (m *moment) bucket() (changed bool) {
 	c, p := m.c, &m.c.Policy
 	w, l, capacity := m.span(p.Window), p.Limit, p.Capacity()
 	full := capacity * w
 	debt := int64(0)
 	if !m.fresh {
-		debt = drain(m.s.Used, m.t-m.s.At, l)
-	}
-	if debt > full { // a Debit, or a Limit that is lower by now
-		debt = min(debt, m.mostDebt(l))
+		debt = m.s.Used
+		if debt > full { // a Debit, or a Limit that is lower by now
+			debt = min(debt, m.mostDebt(l))
+		}
+		debt = drain(debt, m.t-m.s.At, l)
 	}
 	before := debt
-	allowed, changed, wait := true, false, int64(0)
+	allowed, wait := true, int64(0)
 	switch c.Mode {
 	case halt.Debit:
 		if c.Cost > 0 {
@@ -178,11 +194,11 @@ func (m *moment) bucket() (halt.Decision, bool) {
 	if changed {
 		m.write(debt, 0)
 	}
-	d := m.decision(allowed, (full-debt)/w, ceilDiv(debt, l), wait)
+	m.answer(allowed, (full-debt)/w, ceilDiv(debt, l), wait)
 	if p.Algorithm == halt.LeakyBucket && allowed && c.Mode.Binds() && c.Cost > 0 {
-		d.Delay = m.duration(ceilDiv(before, l))
+		m.d.Delay = m.duration(ceilDiv(before, l))
 	}
-	return d, changed
+	return changed
 }
 
 // undrained returns how much of a credited Take has not drained by itself since.
@@ -201,14 +217,14 @@ func (m *moment) mostDebt(l int64) int64 {
 }
 
 // fixed decides for fixed windows and calendar periods.
-func (m *moment) fixed() (halt.Decision, bool) {
+func (m *moment) fixed() (changed bool) {
 	c, p := m.c, &m.c.Policy
 	start, end := m.window()
 	count := int64(0)
 	if m.s.Window == start && !m.fresh {
 		count = m.s.Used
 	}
-	allowed, changed, wait := true, false, int64(0)
+	allowed, wait := true, int64(0)
 	switch c.Mode {
 	case halt.Debit:
 		if c.Cost > 0 {
@@ -238,7 +254,8 @@ func (m *moment) fixed() (halt.Decision, bool) {
 	if count > 0 {
 		reset = end - m.t
 	}
-	return m.decision(allowed, p.Limit-count, reset, wait), changed
+	m.answer(allowed, p.Limit-count, reset, wait)
+	return changed
 }
 
 // window returns the ticks at which the present window starts and ends.
@@ -254,7 +271,7 @@ func (m *moment) window() (start, end int64) {
 }
 
 // sliding decides for sliding windows and for what is in flight.
-func (m *moment) sliding() (halt.Decision, bool) {
+func (m *moment) sliding() (changed bool) {
 	c, p, s := m.c, &m.c.Policy, m.s
 	subs := int64(p.SubWindows())
 	sub := ceilDiv(m.span(p.Window), subs)
@@ -263,7 +280,7 @@ func (m *moment) sliding() (halt.Decision, bool) {
 		v.counts, v.newest = s.Counts, s.Window
 	}
 	sum := v.sum()
-	allowed, changed, wait := true, false, int64(0)
+	allowed, wait := true, int64(0)
 	j, delta := v.i, int64(0)
 	switch c.Mode {
 	case halt.Debit:
@@ -296,7 +313,8 @@ func (m *moment) sliding() (halt.Decision, bool) {
 	if sum > 0 {
 		reset = v.freed(sum)*sub - m.t
 	}
-	return m.decision(allowed, p.Limit-sum, reset, wait), changed
+	m.answer(allowed, p.Limit-sum, reset, wait)
+	return changed
 }
 
 // view is a ring of sub-windows' counts, as of sub-window i. Those that i has left behind count as 0.

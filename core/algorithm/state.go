@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/halt-dev/halt/core"
+	halt "github.com/halt-dev/halt/core"
 )
 
 // State is what a store keeps of a key. The zero State is that of a key never seen.
@@ -66,7 +66,8 @@ func Parse(b []byte, p *halt.Policy) (State, error) {
 		}
 		sum += s.Counts[i]
 	}
-	if sum > most || s.Used > most || len(b) != 0 {
+	// No block is longer than a decade; one that seems to be would lock the key.
+	if sum > most || s.Used > most || len(b) != 0 || s.Until > s.At+int64(decade/p.Tick()) {
 		return State{}, corrupt("more than a state")
 	}
 	return s, nil

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/halt-dev/halt/core"
+	halt "github.com/halt-dev/halt/core"
 )
 
 // ErrInvalidConfig: a Config can't be used. The error is a [*halt.InvalidError] that names every fault by field.
@@ -34,7 +34,11 @@ type RuleError struct {
 
 // Error names the rule and the failure. The failure's text is the user's own: it is for logs, not for clients.
 func (e *RuleError) Error() string {
-	return fmt.Sprintf("halt: Rules[%d] %s: %v", e.Rule, e.Policy, e.Err)
+	name := e.Policy
+	if name != "" {
+		name = " " + name
+	}
+	return fmt.Sprintf("halt: Rules[%d]%s: %v", e.Rule, name, e.Err)
 }
 
 // Unwrap returns Err.
@@ -56,6 +60,7 @@ type Rule[R any] struct {
 	// policy's algorithm must be FixedWindow, SlidingWindow or InFlight, since a bucket drains what was reserved.
 	//
 	// With a Block in the policy, the block begins when a request whose true cost isn't 0 spends the last of the budget.
+	// What requests still under way have reserved counts as spent until then.
 	Settle func(R, Outcome) int64
 	// Shadow makes the rule one that only observes: it spends on a budget of its own and refuses, delays and shows nothing.
 	Shadow bool
@@ -69,13 +74,14 @@ type Config[R any] struct {
 	// Route names a request's route for observers: its pattern, never its path.
 	Route func(R) string
 	// FailClosed refuses requests (503) when the store or a rule fails. By default a failing store admits and a failing
-	// rule is skipped.
+	// rule is skipped; but a request whose own context has ended is refused, or hanging up would get one past the limits.
 	FailClosed bool
 	// Attach puts the Verdict into the context that Pass.Context returns.
 	Attach bool
 	// ResolveTimeout is how long each Resolve may take, told by its context. 0: 1 s.
 	ResolveTimeout time.Duration
-	// OnError observes what fails, a [*RuleError] or the store's error. It must not write to the request.
+	// OnError observes what fails, a [*RuleError] or the store's error. It must not write to the request. Without it, what
+	// fails in a rule is logged to slog.Default, one in ten seconds, and a failing store is left to the limiter to tell.
 	OnError func(R, error)
 }
 
@@ -139,26 +145,24 @@ func (c *Config[R]) check(l *halt.Limiter) error {
 
 func (c *Config[R]) checkPolicy(i int, at string, fault func(field, want string)) {
 	r := &c.Rules[i]
-	if err := r.Policy.Validate(); err != nil {
-		var invalid *halt.InvalidError
-		if errors.As(err, &invalid) {
-			for _, f := range invalid.Faults {
-				fault(at+"Policy."+f.Field, f.Want)
-			}
+	var invalid *halt.InvalidError
+	if errors.As(r.Policy.Validate(), &invalid) {
+		for _, f := range invalid.Faults {
+			fault(at+"Policy."+f.Field, f.Want)
 		}
-		return
 	}
 	if r.Settle != nil && !settles(&r.Policy) {
 		fault(at+"Policy.Algorithm", "FixedWindow, SlidingWindow or InFlight, to be settled")
 	}
 	for j := range c.Rules[:i] {
 		o := &c.Rules[j]
-		if o.Resolve == nil && o.Policy.Name == r.Policy.Name && o.Policy != r.Policy && o.Shadow == r.Shadow {
+		if o.Resolve == nil && r.Policy.Name != "" && o.Policy.Name == r.Policy.Name && o.Policy != r.Policy && o.Shadow == r.Shadow {
 			fault(at+"Policy.Name", fmt.Sprintf("another than that of Rules[%d], whose policy is not the same", j))
 		}
 	}
 }
 
+// settles tells whether a policy gives back exactly what was not used. A bucket has drained it meanwhile.
 func settles(p *halt.Policy) bool {
 	return p.Limit == halt.Unlimited || p.Algorithm >= halt.FixedWindow
 }

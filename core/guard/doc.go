@@ -19,6 +19,6 @@
 //	}
 //	outcome.Status = handle(r)
 //
-// The functions that a user gives may fail or panic: that spoils only their own rule, is told to OnError, and the next
-// request is served. With FailClosed it refuses the request instead.
+// The functions that a user gives may fail or panic: that spoils only their own rule, is told to OnError or logged, and
+// the next request is served. With FailClosed it refuses the request instead.
 package guard

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"github.com/halt-dev/halt/core"
+	halt "github.com/halt-dev/halt/core"
 )
 
 // exempt asks Config.Exempt. A panic exempts nobody.
@@ -21,7 +21,7 @@ func (g *Guard[R]) route(r R) (route string) {
 	return g.config.Route(r)
 }
 
-// caught, deferred, tells a panic to OnError and calls then.
+// caught, deferred, tells of a panic and calls then.
 func (g *Guard[R]) caught(r R, then func()) {
 	if v := recover(); v != nil {
 		then()
@@ -29,11 +29,24 @@ func (g *Guard[R]) caught(r R, then func()) {
 	}
 }
 
-// tell calls OnError. What that panics with is dropped: it is an observer.
+// tell tells OnError, or without one the log, that one of the user's functions failed.
 func (g *Guard[R]) tell(r R, err error) {
 	if g.config.OnError == nil {
+		g.failures.log(err, !g.config.FailClosed)
 		return
 	}
+	g.observe(r, err)
+}
+
+// tellStore tells OnError that the store failed. Observers and the log have heard it from the limiter.
+func (g *Guard[R]) tellStore(r R, err error) {
+	if g.config.OnError != nil {
+		g.observe(r, err)
+	}
+}
+
+// observe calls OnError. What that panics with is dropped: it is an observer.
+func (g *Guard[R]) observe(r R, err error) {
 	defer func() { _ = recover() }()
 	g.config.OnError(r, err)
 }
@@ -61,7 +74,8 @@ func (p *Pass[R]) key(rule *Rule[R]) (key string, err error) {
 			err = panicked(v)
 		}
 	}()
-	return rule.Key.of(p.r), nil
+	key, p.scratch = rule.Key.of(p.scratch, p.r)
+	return key, nil
 }
 
 func (p *Pass[R]) policy(rule *Rule[R]) (policy halt.Policy, err error) {
@@ -80,7 +94,8 @@ func (p *Pass[R]) policy(rule *Rule[R]) (policy halt.Policy, err error) {
 	}
 	if rule.Settle != nil && !settles(&policy) {
 		return halt.Policy{}, &halt.InvalidError{Kind: halt.ErrInvalidPolicy, Policy: policy.Name, Faults: []halt.Fault{
-			{Field: "Algorithm", Want: "FixedWindow, SlidingWindow or InFlight, to be settled"}}}
+			{Field: "Algorithm", Want: "FixedWindow, SlidingWindow or InFlight, to be settled"},
+		}}
 	}
 	return policy, nil
 }

@@ -3,20 +3,20 @@ package guard
 import (
 	"context"
 	"errors"
-	"math"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/halt-dev/halt/core"
+	halt "github.com/halt-dev/halt/core"
 )
 
 // Guard applies the rules of a Config to requests. It is safe for concurrent use.
 type Guard[R any] struct {
-	limiter *halt.Limiter
-	config  Config[R]
-	order   []int // indices into config.Rules: rules whose key everyone shares come last
-	pool    sync.Pool
+	limiter  *halt.Limiter
+	config   Config[R]
+	order    []int // indices into config.Rules: rules whose key everyone shares come last
+	pool     sync.Pool
+	failures failureLog
 }
 
 // New returns a guard. A Config that can't be used is an error that matches ErrInvalidConfig and names every fault.
@@ -60,9 +60,13 @@ type Pass[R any] struct {
 	r       R
 	ctx     context.Context
 	call    halt.Call
+	after   halt.Call // what corrects the call in the end
 	entries []entry
+	due     []due
 	denial  Denial
-	decided bool // the call has decisions
+	decided bool   // the call has decisions
+	settles bool   // some rule has a true cost that is known only in the end
+	scratch []byte // keys are made in it
 }
 
 // Enter decides a request and returns its pass, on which Leave must be called, or nil if the request is exempt. ctx is
@@ -110,54 +114,68 @@ func (p *Pass[R]) gather() bool {
 		if err == nil && key == "" {
 			err = ErrNoKey
 		}
-		// The policy comes later: no database is asked for a request without a key.
-		p.entries = append(p.entries, entry{rule: i, charge: -1, cost: cost, policy: rule.Policy})
-		if err != nil {
-			if !p.spoiled(len(p.entries)-1, err) {
-				return false
-			}
-			p.entries = p.entries[:len(p.entries)-1]
-			continue
+		if err == nil {
+			p.call.Charges = append(p.call.Charges, halt.Charge{Key: key})
+			p.entries = append(p.entries, entry{rule: i, cost: cost})
+		} else if !p.spoiled(i, rule.Policy.Name, err) {
+			return false
 		}
-		p.call.Charges = append(p.call.Charges, halt.Charge{Key: key})
 	}
+	// No policy is looked up for a request without a key.
 	return p.resolve()
 }
 
-// resolve finds the policies of the entries and completes their charges, the n-th of the n-th, merging those that meet
-// on one budget.
+// resolve finds the policies of the entries and completes their charges, the n-th of the n-th, in place; it takes out
+// those that fail, and merges those that meet on one budget.
 func (p *Pass[R]) resolve() bool {
-	keys, entries := p.call.Charges, p.entries
-	p.call.Charges, p.entries = keys[:0], entries[:0]
+	charges, entries := p.call.Charges, p.entries
+	p.call.Charges, p.entries = charges[:0], entries[:0]
+	defer func() { // what failed or merged leaves nothing in the pool
+		clear(charges[len(p.call.Charges):])
+		clear(entries[len(p.entries):])
+	}()
 	for n := range entries {
-		e := entries[n]
+		e, c := &entries[n], &charges[n]
 		rule := &p.guard.config.Rules[e.rule]
 		var err error
-		if rule.Resolve != nil {
+		if rule.Resolve == nil {
+			e.policy = rule.Policy
+		} else {
 			e.policy, err = p.policy(rule)
 		}
-		c := halt.Charge{Policy: e.policy, Key: keys[n].Key, Cost: e.cost}
-		if rule.Shadow {
-			c.Mode = halt.Shadow
-		}
-		if rule.Settle != nil {
-			c.Policy.Block = 0 // it begins when the true cost is known
-		}
 		if err == nil {
-			e.charge, err = p.merge(&c, rule)
+			c.Policy, c.Cost = e.policy, e.cost
+			if rule.Shadow {
+				c.Mode = halt.Shadow
+			}
+			e.charge, err = p.merge(c, rule)
 		}
-		if errors.Is(err, errDenied) {
+		switch {
+		case err == nil:
+			p.entries = add(p.entries, e)
+		case errors.Is(err, errDenied) || !p.spoiled(e.rule, e.policy.Name, err):
 			return false
 		}
-		p.entries = append(p.entries, e)
-		if err != nil {
-			if !p.spoiled(len(p.entries)-1, err) {
-				return false
-			}
-			p.entries = p.entries[:len(p.entries)-1]
+	}
+	for i := range p.entries {
+		e := &p.entries[i]
+		if p.guard.config.Rules[e.rule].Settle != nil {
+			p.call.Charges[e.charge].Policy.Block = 0 // it begins when the true cost is known
+			p.settles = true
+		} else if e.policy.Algorithm == halt.InFlight {
+			p.settles = true
 		}
 	}
 	return true
+}
+
+// add appends *v to s, of whose memory v may be the next.
+func add[T any](s []T, v *T) []T {
+	n := len(s)
+	if s = s[:n+1]; &s[n] != v {
+		s[n] = *v
+	}
+	return s
 }
 
 // merge adds the charge of a rule to the call and returns its index: that of the one on the same budget, if there is
@@ -165,32 +183,26 @@ func (p *Pass[R]) resolve() bool {
 func (p *Pass[R]) merge(c *halt.Charge, rule *Rule[R]) (int, error) {
 	for i := range p.call.Charges {
 		o := &p.call.Charges[i]
-		if o.Policy.Name != c.Policy.Name || o.Key != c.Key || o.Mode != c.Mode {
-			continue
-		}
-		if !samePolicy(o.Policy, c.Policy) {
-			if halt.StorageKey("", *o) != halt.StorageKey("", *c) {
-				continue
-			}
-			if rule.Resolve != nil {
-				return -1, ErrSameBudget
-			}
+		switch {
+		case o.Policy.Name != c.Policy.Name || o.Key != c.Key || o.Mode != c.Mode:
+		case samePolicy(o.Policy, c.Policy):
+			o.Cost = sum(o.Cost, c.Cost)
+			return i, nil
+		case halt.StorageKey("", *o) != halt.StorageKey("", *c):
+		case rule.Resolve != nil:
+			return -1, ErrSameBudget
+		default:
 			*o = *c
 			return i, p.evict(i)
 		}
-		if o.Cost += c.Cost; o.Cost < 0 {
-			o.Cost = math.MaxInt64
-		}
-		o.Policy.Block = min(o.Policy.Block, c.Policy.Block)
-		return i, nil
 	}
-	p.call.Charges = append(p.call.Charges, *c)
+	p.call.Charges = add(p.call.Charges, c)
 	return len(p.call.Charges) - 1, nil
 }
 
-// samePolicy compares what is counted and how. A rule with a Settle has put its Block off, and a plan is but a label.
+// samePolicy compares all but the plan, which is only a label.
 func samePolicy(a, b halt.Policy) bool {
-	a.Block, b.Block, a.Plan, b.Plan = 0, 0, "", ""
+	a.Plan, b.Plan = "", ""
 	return a == b
 }
 
@@ -200,7 +212,7 @@ func (p *Pass[R]) evict(i int) error {
 	for n := range p.entries {
 		if e := p.entries[n]; e.charge != i {
 			kept = append(kept, e)
-		} else if !p.spoiled(n, ErrSameBudget) {
+		} else if !p.spoiled(e.rule, e.policy.Name, ErrSameBudget) {
 			return errDenied
 		}
 	}
@@ -211,21 +223,24 @@ func (p *Pass[R]) evict(i int) error {
 // errDenied: the request is denied, and what for is recorded.
 var errDenied = errors.New("halt: denied")
 
-// spoiled tells OnError that a rule failed. It reports false if the request is denied for it.
-func (p *Pass[R]) spoiled(n int, err error) bool {
-	e := &p.entries[n]
-	p.guard.tell(p.r, &RuleError{Rule: e.rule, Policy: e.policy.Name, Err: err})
-	if !p.guard.config.FailClosed || p.guard.config.Rules[e.rule].Shadow {
+// spoiled tells that a rule failed. It reports false if the request is denied for it.
+func (p *Pass[R]) spoiled(rule int, policy string, err error) bool {
+	p.guard.tell(p.r, &RuleError{Rule: rule, Policy: policy, Err: err})
+	if p.guard.config.Rules[rule].Shadow || !p.closed() {
 		return true
 	}
 	p.denial = Denial{Reason: Unavailable}
 	return false
 }
 
+// closed tells whether a failure refuses the request: with FailClosed, or if its own end may be what made it fail. Who
+// hangs up at once must not get past the limits by it.
+func (p *Pass[R]) closed() bool { return p.guard.config.FailClosed || p.ctx.Err() != nil }
+
 // failed records that the store could not decide.
 func (p *Pass[R]) failed(err error) {
-	p.guard.tell(p.r, err)
-	if p.guard.config.FailClosed {
+	p.guard.tellStore(p.r, err)
+	if p.closed() {
 		p.denial = Denial{Reason: Unavailable}
 	}
 }
@@ -233,21 +248,26 @@ func (p *Pass[R]) failed(err error) {
 // refuse records why the call was refused.
 func (p *Pass[R]) refuse() {
 	p.denial = Denial{Reason: QuotaExceeded, RetryAfter: p.call.Decisions.RetryAfter()}
-	for i := range p.call.Charges {
-		d := &p.call.Decisions[i]
-		if d.Mode != halt.Take || d.Allowed {
-			continue
-		}
-		p.denial.Violated = append(p.denial.Violated, p.call.Charges[i].Policy.Name)
-		if p.denial.Policy.Name == "" || d.RetryAfter > p.denial.Decision.RetryAfter {
-			p.denial.Policy, p.denial.Decision = p.call.Charges[i].Policy, *d
+	for i := range p.guard.config.Rules {
+		for n := range p.entries {
+			if e := &p.entries[n]; e.rule == i {
+				p.violated(e)
+			}
 		}
 	}
-	for i := range p.entries {
-		if e := &p.entries[i]; e.policy.Name == p.denial.Policy.Name {
-			p.denial.Policy = e.policy // with the Block that its charge was made without
-			break
-		}
+}
+
+// violated adds the policy of a rule to the denial, if it refused.
+func (p *Pass[R]) violated(e *entry) {
+	d := &p.call.Decisions[e.charge]
+	if d.Mode != halt.Take || d.Allowed {
+		return
+	}
+	if len(p.denial.Violated) == 0 || d.RetryAfter > p.denial.Decision.RetryAfter {
+		p.denial.Policy, p.denial.Decision = e.policy, *d // of its charge, the Block may have been put off
+	}
+	if !slices.Contains(p.denial.Violated, e.policy.Name) {
+		p.denial.Violated = append(p.denial.Violated, e.policy.Name)
 	}
 }
 
@@ -271,9 +291,9 @@ func (p *Pass[R]) Context() context.Context {
 	return attach(p.ctx, p.call.Charges, p.call.Decisions)
 }
 
-// Delay returns how long the request has to wait before its handler runs.
+// Delay returns how long the request has to wait before its handler runs; 0 if it is denied.
 func (p *Pass[R]) Delay() time.Duration {
-	if !p.decided {
+	if !p.decided || p.denial.Reason != 0 {
 		return 0
 	}
 	return p.call.Decisions.Delay()

@@ -1,14 +1,18 @@
 package guard
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
 )
 
 // Key says whose budget a request draws on. It is made by [By], by an adapter's functions or by combining keys, and has
 // no other form: a key always says its kind, so that no value of one kind ever meets another's budget.
 type Key[R any] struct {
-	// add appends the key to b; it reports false if the request has none.
+	// add appends the key to b; it reports false if the request has none, and what b then holds beyond its old length has
+	// no meaning.
 	add    func(b []byte, r R) ([]byte, bool)
+	same   string // the key, if it is the same for all requests
 	shared bool   // everyone draws on it: taken last where a call can't be one step
 	fault  string // what was wrong when it was made; New tells
 }
@@ -21,7 +25,7 @@ func By[R any](kind string, f func(R) string) Key[R] {
 	case !validKind(kind):
 		return Key[R]{fault: "of a kind of 1 to 32 of a-z 0-9 _ -, a letter first"}
 	case f == nil:
-		return Key[R]{fault: "made with a function"}
+		return Key[R]{fault: noFunction}
 	}
 	prefix := kind + ":"
 	return Key[R]{add: func(b []byte, r R) ([]byte, bool) {
@@ -33,22 +37,39 @@ func By[R any](kind string, f func(R) string) Key[R] {
 	}}
 }
 
-// Everyone returns the one key that all requests share: for limits that protect the service as a whole.
-func Everyone[R any]() Key[R] {
-	return Key[R]{shared: true, add: func(b []byte, _ R) ([]byte, bool) { return append(b, "everyone"...), true }}
+// ByAppend is By for functions that spare an allocation: f appends what it finds to b and returns the extended slice. If
+// it appends nothing, the request has no key.
+func ByAppend[R any](kind string, f func(b []byte, r R) []byte) Key[R] {
+	if k := By(kind, func(R) string { return "" }); k.fault != "" || f == nil {
+		return Key[R]{fault: cmp.Or(k.fault, noFunction)}
+	}
+	prefix := kind + ":"
+	return Key[R]{add: func(b []byte, r R) ([]byte, bool) {
+		out := append(b, prefix...)
+		n := len(out)
+		out = f(out, r)
+		return out, len(out) > n
+	}}
 }
 
-// Or returns k, or other for requests that have no k. The two stay apart: who has a k never shares a budget with who
-// falls back to other.
+// Everyone returns the one key that all requests share: for limits that protect the service as a whole.
+func Everyone[R any]() Key[R] {
+	const key = "everyone"
+	return Key[R]{same: key, shared: true, add: func(b []byte, _ R) ([]byte, bool) { return append(b, key...), true }}
+}
+
+// Or returns k, or other for requests that have no k. Keys of two kinds stay apart: who has a k never shares a budget
+// with who falls back to other. Keys of one kind, such as two fields that may hold an API key, do meet.
 func (k Key[R]) Or(other Key[R]) Key[R] {
 	if f := firstFault(k, other); f != "" {
 		return Key[R]{fault: f}
 	}
 	return Key[R]{shared: k.shared || other.shared, add: func(b []byte, r R) ([]byte, bool) {
-		if out, ok := k.add(b, r); ok {
+		out, ok := k.add(b, r)
+		if ok {
 			return out, true
 		}
-		return other.add(b, r)
+		return other.add(out[:len(b)], r)
 	}}
 }
 
@@ -58,30 +79,35 @@ func (k Key[R]) And(other Key[R]) Key[R] {
 		return Key[R]{fault: f}
 	}
 	return Key[R]{shared: k.shared && other.shared, add: func(b []byte, r R) ([]byte, bool) {
-		var buf [64]byte
-		first, ok := k.add(buf[:0], r)
+		at := len(b)
+		b, ok := k.add(b, r)
 		if !ok {
-			return b, false
+			return b[:at], false
 		}
 		// The first part's length keeps "a" and "b&c" apart from "a&b" and "c". No kind starts with a digit.
-		out := strconv.AppendInt(b, int64(len(first)), 10)
-		out = append(append(append(out, ':'), first...), '&')
-		if out, ok = other.add(out, r); !ok {
-			return b, false
+		var buf [24]byte
+		length := append(strconv.AppendInt(buf[:0], int64(len(b)-at), 10), ':')
+		b = append(slices.Insert(b, at, length...), '&')
+		if b, ok = other.add(b, r); !ok {
+			return b[:at], false
 		}
-		return out, true
+		return b, true
 	}}
 }
 
-// of returns the request's key as a string of its own, or "".
-func (k Key[R]) of(r R) string {
-	var buf [96]byte
+// of returns the request's key as a string of its own, or "". It is made in buf, which it returns, grown or not.
+func (k Key[R]) of(buf []byte, r R) (string, []byte) {
+	if k.same != "" {
+		return k.same, buf
+	}
 	b, ok := k.add(buf[:0], r)
 	if !ok {
-		return ""
+		return "", b
 	}
-	return string(b)
+	return string(b), b
 }
+
+const noFunction = "made with a function"
 
 func firstFault[R any](ks ...Key[R]) string {
 	for _, k := range ks {

@@ -2,35 +2,49 @@ package guard
 
 import (
 	"context"
+	"math"
 
-	"github.com/halt-dev/halt/core"
+	halt "github.com/halt-dev/halt/core"
 )
 
 // Leave ends the pass: it settles what was reserved for the request and gives back its places in flight. It must be
 // called once, when the request is done, however it ended; of a denied request the outcome doesn't matter. It survives
 // the end of the request's context, and what fails in it is told to OnError.
 func (p *Pass[R]) Leave(o Outcome) {
-	if p.decided {
+	if p.decided && p.settles {
 		p.settle(o)
 	}
 	p.release()
 }
 
+// maxScratch bounds what a pass that waits in the pool keeps for making keys: a request with a huge one must not cost
+// memory for good.
+const maxScratch = 1024
+
 // release returns the pass to the pool, without what it points to.
 func (p *Pass[R]) release() {
 	g := p.guard
-	clear(p.call.Charges)
+	recycle(&p.call)
+	recycle(&p.after)
 	clear(p.entries)
-	p.call.Charges, p.call.Route = p.call.Charges[:0], ""
-	*p = Pass[R]{call: p.call, entries: p.entries[:0]}
+	clear(p.due)
+	var none R
+	p.guard, p.r, p.ctx, p.denial, p.decided, p.settles = nil, none, nil, Denial{}, false, false
+	p.entries, p.due, p.scratch = p.entries[:0], p.due[:0], p.scratch[:0]
+	if cap(p.scratch) > maxScratch {
+		p.scratch = nil
+	}
 	g.pool.Put(p)
+}
+
+func recycle(c *halt.Call) {
+	clear(c.Charges)
+	c.Charges, c.Route = c.Charges[:0], ""
 }
 
 // settle corrects each charge to its true cost, all in one call, and then begins the blocks that are due.
 func (p *Pass[R]) settle(o Outcome) {
 	admitted := p.denial.Reason == 0
-	var corrections []halt.Charge
-	var due []due
 	for i := range p.call.Charges {
 		c, d := &p.call.Charges[i], &p.call.Decisions[i]
 		spent := c.Mode == halt.Shadow && d.Allowed || c.Mode == halt.Take && admitted
@@ -41,36 +55,43 @@ func (p *Pass[R]) settle(o Outcome) {
 		if !ok {
 			continue
 		}
-		next := -1
+		correction := -1
 		if s, differs := halt.Settlement(c, d, actual); differs {
-			next = len(corrections)
-			corrections = append(corrections, s)
+			correction = len(p.after.Charges)
+			p.after.Charges = append(p.after.Charges, s)
 		}
-		if block.Block > 0 {
-			due = append(due, blockDue(c, block, d.Remaining, next))
+		if block != nil {
+			p.due = append(p.due, due{
+				halt.Charge{Policy: block.policy, Key: c.Key, Cost: 1, Mode: c.Mode}, d.Remaining, correction,
+			})
 		}
 	}
+	if len(p.after.Charges)+len(p.due) == 0 {
+		return
+	}
 	ctx := context.WithoutCancel(p.ctx)
-	call := halt.Call{Charges: corrections, Route: p.call.Route}
-	if len(corrections) > 0 {
-		if err := p.guard.limiter.Do(ctx, &call); err != nil {
-			p.guard.tell(p.r, err)
+	p.after.Route = p.call.Route
+	if len(p.after.Charges) > 0 {
+		if err := p.guard.limiter.Do(ctx, &p.after); err != nil {
+			p.guard.tellStore(p.r, err)
 			return
 		}
 	}
-	for _, b := range due {
-		if b.correction >= 0 {
-			b.remaining = call.Decisions[b.correction].Remaining
+	for i := range p.due {
+		if b := &p.due[i]; b.correction >= 0 {
+			b.remaining = p.after.Decisions[b.correction].Remaining
 		}
-		if b.remaining == 0 {
+	}
+	for i := range p.due {
+		if b := &p.due[i]; b.remaining == 0 {
 			p.block(ctx, b.charge)
 		}
 	}
 }
 
-// actual returns the true cost of the i-th charge, which is the sum of its rules', and the policy whose Block it may
-// begin. It reports false if the charge stands as it is.
-func (p *Pass[R]) actual(i int, admitted bool, o Outcome) (actual int64, block halt.Policy, ok bool) {
+// actual returns the true cost of the i-th charge, which is the sum of its rules', and the rule whose Block it may begin,
+// or nil. It reports false if the charge stands as it is.
+func (p *Pass[R]) actual(i int, admitted bool, o Outcome) (actual int64, block *entry, ok bool) {
 	for n := range p.entries {
 		e := &p.entries[n]
 		if e.charge != i {
@@ -86,17 +107,25 @@ func (p *Pass[R]) actual(i int, admitted bool, o Outcome) (actual int64, block h
 				p.guard.tell(p.r, &RuleError{Rule: e.rule, Policy: e.policy.Name, Err: err})
 				cost = e.cost
 			}
-			if cost > 0 {
-				block = e.policy
+			if cost > 0 && e.policy.Block > 0 {
+				block = e
 			}
-			actual, ok = actual+cost, true
+			actual, ok = sum(actual, cost), true
 		case e.policy.Algorithm == halt.InFlight:
 			ok = true
 		default:
-			actual += e.cost
+			actual = sum(actual, e.cost)
 		}
 	}
 	return actual, block, ok
+}
+
+// sum returns a+b of costs, at most what an int64 holds.
+func sum(a, b int64) int64 {
+	if a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
 }
 
 func (p *Pass[R]) trueCost(rule *Rule[R], reserved int64, o Outcome) (cost int64, err error) {
@@ -119,21 +148,17 @@ type due struct {
 	correction int // index of the correction whose decision tells what remains; -1: remaining does
 }
 
-func blockDue(c *halt.Charge, policy halt.Policy, remaining int64, correction int) due {
-	return due{halt.Charge{Policy: policy, Key: c.Key, Cost: 1, Mode: c.Mode}, remaining, correction}
-}
-
 // block begins a block by a Take that an exhausted budget refuses. If somebody gave back meanwhile it fits, and is
 // given back itself.
 func (p *Pass[R]) block(ctx context.Context, c halt.Charge) {
-	call := halt.Call{Charges: []halt.Charge{c}, Route: p.call.Route}
-	err := p.guard.limiter.Do(ctx, &call)
-	if err == nil && call.Decisions[0].Allowed {
-		back, _ := halt.Settlement(&c, &call.Decisions[0], 0)
-		call.Charges[0] = back
-		err = p.guard.limiter.Do(ctx, &call)
+	recycle(&p.after)
+	p.after.Charges, p.after.Route = append(p.after.Charges, c), p.call.Route
+	err := p.guard.limiter.Do(ctx, &p.after)
+	if err == nil && p.after.Decisions[0].Allowed {
+		p.after.Charges[0], _ = halt.Settlement(&c, &p.after.Decisions[0], 0)
+		err = p.guard.limiter.Do(ctx, &p.after)
 	}
 	if err != nil {
-		p.guard.tell(p.r, err)
+		p.guard.tellStore(p.r, err)
 	}
 }

@@ -3,9 +3,10 @@ package guard
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
-	"github.com/halt-dev/halt/core"
+	halt "github.com/halt-dev/halt/core"
 )
 
 // Reason says why a request was denied.
@@ -77,8 +78,8 @@ type Verdict struct {
 
 // Of returns the decision under the policy of that name, of the guard passed last; not that of a shadow rule.
 func (v Verdict) Of(policy string) (halt.Decision, bool) {
-	for i := len(v.Charges) - 1; i >= 0; i-- {
-		if v.Charges[i].Policy.Name == policy && v.Charges[i].Mode != halt.Shadow {
+	for i, c := range slices.Backward(v.Charges) {
+		if c.Policy.Name == policy && c.Mode != halt.Shadow {
 			return v.Decisions[i], true
 		}
 	}
@@ -100,8 +101,8 @@ func VerdictOf(ctx context.Context) Verdict {
 func attach(ctx context.Context, cs []halt.Charge, ds halt.Decisions) context.Context {
 	before := VerdictOf(ctx)
 	v := &Verdict{
-		Charges:   append(before.Charges[:len(before.Charges):len(before.Charges)], cs...),
-		Decisions: append(before.Decisions[:len(before.Decisions):len(before.Decisions)], ds...),
+		Charges:   append(slices.Clip(before.Charges), cs...),
+		Decisions: append(slices.Clip(before.Decisions), ds...),
 	}
 	return context.WithValue(ctx, verdictKey{}, v)
 }

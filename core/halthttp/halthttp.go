@@ -3,7 +3,7 @@ package halthttp
 import (
 	"net/http"
 
-	"github.com/halt-dev/halt/core"
+	halt "github.com/halt-dev/halt/core"
 	"github.com/halt-dev/halt/core/guard"
 	"github.com/halt-dev/halt/core/httpkit"
 )

@@ -6,20 +6,17 @@ import (
 	"strings"
 )
 
-// addressKey returns the client's address as a key has it, or "".
-func addressKey(remote, forwarded string, trusted []netip.Prefix) string {
+// appendAddress appends the client's address as a key has it, or nothing if it can't be told.
+func appendAddress(b []byte, remote, forwarded string, trusted []netip.Prefix) []byte {
 	addr, ok := clientAddr(remote, forwarded, trusted)
-	if !ok {
-		return ""
-	}
-	if addr.Is4() {
-		if i := strings.IndexByte(remote, ':'); i > 0 && remote[0] != '[' && forwarded == "" {
-			return remote[:i] // netip has but one form for an IPv4 address: no need to print it again
-		}
-		return addr.String()
+	switch {
+	case !ok:
+		return b
+	case addr.Is4():
+		return addr.AppendTo(b)
 	}
 	p, _ := addr.Prefix(64)
-	return p.String()
+	return p.AppendTo(b)
 }
 
 // clientAddr returns the address of the client: the peer's, unless it is a trusted proxy and has named another. It
@@ -48,17 +45,23 @@ func clientAddr(remote, forwarded string, trusted []netip.Prefix) (netip.Addr, b
 
 // parseAddr reads an address, with or without a port, and an IPv6 address also in brackets.
 func parseAddr(s string) (netip.Addr, bool) {
-	ap, err := netip.ParseAddrPort(s)
-	addr := ap.Addr()
-	if err != nil {
-		if n := len(s); n > 2 && s[0] == '[' && s[n-1] == ']' {
-			s = s[1 : n-1]
-		}
-		if addr, err = netip.ParseAddr(s); err != nil {
+	var addr netip.Addr
+	var err error
+	switch first, last := strings.IndexByte(s, ':'), strings.LastIndexByte(s, ':'); {
+	case s == "":
+		return addr, false
+	case s[0] == '[' && s[len(s)-1] == ']':
+		if addr, err = netip.ParseAddr(s[1 : len(s)-1]); err == nil && addr.Is4() {
 			return netip.Addr{}, false
 		}
+	case s[0] == '[' || first >= 0 && first == last:
+		var ap netip.AddrPort
+		ap, err = netip.ParseAddrPort(s)
+		addr = ap.Addr()
+	default:
+		addr, err = netip.ParseAddr(s)
 	}
-	return addr.Unmap().WithZone(""), true
+	return addr.Unmap().WithZone(""), err == nil
 }
 
 func within(a netip.Addr, ps []netip.Prefix) bool {

@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/halt-dev/halt/core"
+	halt "github.com/halt-dev/halt/core"
 	"github.com/halt-dev/halt/core/guard"
 )
 
@@ -33,16 +33,36 @@ const (
 	legacyReset     = "X-Ratelimit-Reset"
 )
 
-// policyFields are the items of RateLimit-Policy for the policies that are known from the start.
-type policyFields map[halt.Policy]string
+// policyFields are the members of RateLimit-Policy for the policies that are known from the start. They are few, and to
+// compare policies costs less than to hash one.
+type policyFields []policyField
 
-func (f policyFields) add(p *halt.Policy) {
-	if p.Name != "" {
-		q := *p
-		f[q] = string(appendPolicy(nil, p))
-		q.Block = 0 // what is settled is charged without its Block
-		f[q] = f[*p]
+type policyField struct {
+	policy halt.Policy
+	member string
+}
+
+func (f *policyFields) add(r *halt.Policy, settled bool) {
+	if r.Name == "" {
+		return // it is resolved
 	}
+	p := *r
+	if settled {
+		p.Block = 0 // what is settled is charged without its Block
+	}
+	if f.member(&p) == "" {
+		*f = append(*f, policyField{p, string(appendPolicy(nil, &p))})
+	}
+}
+
+// member returns a policy's member, or "" if it is not known.
+func (f policyFields) member(p *halt.Policy) string {
+	for i := range f {
+		if f[i].policy == *p {
+			return f[i].member
+		}
+	}
+	return ""
 }
 
 // shown tells whether a charge's budget is shown to the client.
@@ -54,68 +74,82 @@ func shown(c *halt.Charge) bool {
 func (f policyFields) write(h Header, v guard.Verdict) {
 	var policyBuf, limitBuf [192]byte
 	policies, limits := policyBuf[:0], limitBuf[:0]
-	first, n := "", 0
+	only, n := "", 0
 	for i := range v.Charges {
 		c := &v.Charges[i]
 		if !shown(c) || !tightest(v, i) {
 			continue
 		}
-		if n++; n == 1 {
-			first = f[c.Policy]
-		}
-		if n > 1 || first == "" {
-			if n > 1 {
-				if n == 2 && first != "" {
-					policies = append(policies, first...)
-				}
-				policies = append(policies, ", "...)
+		member := f.member(&c.Policy)
+		if n++; n > 1 {
+			if only != "" {
+				policies, only = append(policies, only...), ""
 			}
-			policies = appendPolicy(policies, &c.Policy)
+			policies, limits = append(policies, ", "...), append(limits, ", "...)
 		}
-		if n > 1 {
-			limits = append(limits, ", "...)
+		switch {
+		case member == "":
+			policies = appendPolicy(policies, &c.Policy)
+		case n == 1:
+			only = member // no need to build it
+		default:
+			policies = append(policies, member...)
 		}
 		limits = appendLimit(limits, c.Policy.Name, &v.Decisions[i])
 	}
-	switch {
-	case n == 0:
+	if n == 0 {
 		return
-	case n > 1 || first == "":
-		first = string(policies)
 	}
-	set(h, first, string(limits))
+	if only == "" {
+		only = string(policies)
+	}
+	set(h, only, string(limits))
 }
 
 // set sets both fields, merged into those that are there. One allocation holds both of net/http's slices.
 func set(h Header, policies, limits string) {
-	if before := h.Get(fieldPolicy); before != "" {
-		policies = mergeLists(before, policies)
-	}
-	if before := h.Get(fieldLimit); before != "" {
-		limits = mergeLists(before, limits)
-	}
 	if m, ok := h.(http.Header); ok {
-		values := &[2]string{policies, limits}
+		values := &[2]string{merged(m[fieldPolicy], policies), merged(m[fieldLimit], limits)}
 		m[fieldPolicy] = values[0:1:1]
 		m[fieldLimit] = values[1:2:2]
 		return
 	}
-	h.Set(fieldPolicy, policies)
-	h.Set(fieldLimit, limits)
+	h.Set(fieldPolicy, mergeLists(h.Get(fieldPolicy), policies))
+	h.Set(fieldLimit, mergeLists(h.Get(fieldLimit), limits))
 }
 
-// tightest tells whether no other charge under the same policy name has less remaining than the i-th: a field must not
-// name a policy twice.
+// merged is mergeLists for all lines of a field.
+func merged(before []string, after string) string {
+	if len(before) == 0 {
+		return after
+	}
+	return mergeLists(strings.Join(before, ", "), after)
+}
+
+// tightest tells whether no other charge under the same policy name is tighter than the i-th: a field must not name a
+// policy twice.
 func tightest(v guard.Verdict, i int) bool {
 	for j := range v.Charges {
 		if j == i || v.Charges[j].Policy.Name != v.Charges[i].Policy.Name || !shown(&v.Charges[j]) {
 			continue
 		}
-		if a, b := v.Decisions[j].Remaining, v.Decisions[i].Remaining; a < b || a == b && j < i {
+		if a, b := &v.Decisions[j], &v.Decisions[i]; tighter(a, b) || j < i && !tighter(b, a) {
 			return false
 		}
 	}
 	return true
+}
+
+// tighter tells whether a says more of when the client can go on than b: a refusal (the longer, the more) before an
+// admission, then what has less remaining.
+func tighter(a, b *halt.Decision) bool {
+	switch {
+	case a.Allowed != b.Allowed:
+		return !a.Allowed
+	case !a.Allowed && a.RetryAfter != b.RetryAfter:
+		return a.RetryAfter > b.RetryAfter
+	}
+	return a.Remaining < b.Remaining
 }
 
 // writeLegacy sets the X-RateLimit fields of the budget with the least remaining, unless a middleware before has set
@@ -123,7 +157,7 @@ func tightest(v guard.Verdict, i int) bool {
 func writeLegacy(h Header, v guard.Verdict) {
 	least := -1
 	for i := range v.Charges {
-		if shown(&v.Charges[i]) && (least < 0 || v.Decisions[i].Remaining < v.Decisions[least].Remaining) {
+		if shown(&v.Charges[i]) && (least < 0 || tighter(&v.Decisions[i], &v.Decisions[least])) {
 			least = i
 		}
 	}
@@ -131,7 +165,7 @@ func writeLegacy(h Header, v guard.Verdict) {
 		return
 	}
 	d := &v.Decisions[least]
-	if n, err := strconv.ParseInt(h.Get(legacyRemaining), 10, 64); err == nil && n <= d.Remaining {
+	if n, err := strconv.ParseInt(h.Get(legacyRemaining), 10, 64); err == nil && n <= d.Remaining && d.Allowed {
 		return
 	}
 	reset := int64(d.At)/1_000_000 + guard.Seconds(d.ResetAfter)
@@ -143,7 +177,11 @@ func writeLegacy(h Header, v guard.Verdict) {
 func decimal(n int64) string { return strconv.FormatInt(n, 10) }
 
 // mergeLists returns the list before, without the members whose policy is in the list after, and then after's members.
+// Of a before that is no list nothing stays: a client would have to ignore the whole field for it.
 func mergeLists(before, after string) string {
+	if before == "" {
+		return after
+	}
 	var b strings.Builder
 	names := members(after)
 	for _, m := range members(before) {

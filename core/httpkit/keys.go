@@ -1,10 +1,10 @@
 package httpkit
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"strings"
 
@@ -14,11 +14,10 @@ import (
 // Framework is how an adapter reads a request. All functions are required; what they return need not outlive the
 // request. An adapter binds the methods to its own names.
 type Framework[R any] struct {
-	Context func(R) context.Context
-	Method  func(R) string
-	Path    func(R) string // the URL's path, decoded
-	Route   func(R) string // the route's pattern, or "" where none is known
-	Remote  func(R) string // the peer's address and port, as the connection has it
+	Method func(R) string
+	Path   func(R) string // the URL's path, decoded
+	Route  func(R) string // the route's pattern, or "" where none is known
+	Remote func(R) string // the peer's address and port, as the connection has it
 	// Header returns the request's field of this canonical name: "" if it is absent, its lines joined by ", " if there are
 	// several.
 	Header func(r R, name string) string
@@ -37,19 +36,22 @@ func (f Framework[R]) ByIP(trustedProxies ...netip.Prefix) guard.Key[R] {
 		}
 		trusted = append(trusted, unmap(p))
 	}
-	return guard.By("ip", func(r R) string {
+	return guard.ByAppend("ip", func(b []byte, r R) []byte {
 		forwarded := ""
 		if len(trusted) > 0 {
 			forwarded = f.Header(r, "X-Forwarded-For")
 		}
-		return addressKey(f.Remote(r), forwarded, trusted)
+		return appendAddress(b, f.Remote(r), forwarded, trusted)
 	})
 }
 
 // ByAddress returns the key of what addr finds out to be the client's address, as ByIP keys it: for a framework's own
 // notion of it. What is no address is no key.
 func (f Framework[R]) ByAddress(addr func(R) string) guard.Key[R] {
-	return guard.By("ip", func(r R) string { return addressKey(addr(r), "", nil) })
+	if addr == nil {
+		return guard.Invalid[R]("made with a function")
+	}
+	return guard.ByAppend("ip", func(b []byte, r R) []byte { return appendAddress(b, addr(r), "", nil) })
 }
 
 // ByAPIKey returns the key of an API key in the header field of that name. What is stored is a hash of it: its SHA-256,
@@ -58,42 +60,54 @@ func (f Framework[R]) ByAddress(addr func(R) string) guard.Key[R] {
 // Unless something before has verified the API key, a caller who makes keys up makes a budget with each: let another
 // rule bound ByIP then.
 func (f Framework[R]) ByAPIKey(header string) guard.Key[R] {
-	return f.ofHeader("apikey", header, func(v string) string {
+	return f.ofHeader("apikey", header, func(b []byte, v string) []byte {
 		sum := sha256.Sum256([]byte(v))
-		return hex.EncodeToString(sum[:16])
+		return hex.AppendEncode(b, sum[:16])
 	})
 }
 
 // ByHeader returns the key of a header field's value, such as a tenant that a gateway has written. A client can write
 // what it likes in a field that nothing before verifies or overwrites.
 func (f Framework[R]) ByHeader(name string) guard.Key[R] {
-	return f.ofHeader("header", name, func(v string) string { return canonical(name) + "=" + v })
+	prefix := canonical(name) + "="
+	return f.ofHeader("header", name, func(b []byte, v string) []byte { return append(append(b, prefix...), v...) })
 }
 
-func (f Framework[R]) ofHeader(kind, name string, value func(string) string) guard.Key[R] {
+func (f Framework[R]) ofHeader(kind, name string, add func(b []byte, v string) []byte) guard.Key[R] {
 	if !validField(name) {
 		return guard.Invalid[R](fmt.Sprintf("made with a header field's name, not %q", name))
 	}
 	name = canonical(name)
-	return guard.By(kind, func(r R) string {
-		v := strings.Trim(f.Header(r, name), " \t")
-		if v == "" {
-			return ""
+	return guard.ByAppend(kind, func(b []byte, r R) []byte {
+		if v := strings.Trim(f.Header(r, name), " \t"); v != "" {
+			return add(b, v)
 		}
-		return value(v)
+		return b
 	})
 }
 
 // ByRoute returns the key of the route: its method and pattern, so that each route has a budget of its own, usually with
-// And. Requests that match no route share one.
+// And. Requests that match no route share one per method. All methods that HTTP itself does not define count as one: a
+// client that makes methods up gets no budget with each.
 func (f Framework[R]) ByRoute() guard.Key[R] {
-	return guard.By("route", func(r R) string {
+	return guard.ByAppend("route", func(b []byte, r R) []byte {
 		route := f.Route(r)
 		if route == "" {
 			route = "*"
 		}
-		return f.Method(r) + " " + route
+		return append(append(append(b, method(f.Method(r))...), ' '), route...)
 	})
+}
+
+func method(m string) string {
+	switch m {
+	case "", http.MethodGet: // net/http's own clients leave it out
+		return http.MethodGet
+	case http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodConnect,
+		http.MethodOptions, http.MethodTrace:
+		return m
+	}
+	return "*"
 }
 
 // Paths returns an Exempt for requests of these paths: exactly, or all below one that ends in "/*".

@@ -2,9 +2,10 @@ package httpkit
 
 import (
 	"context"
+	"errors"
 	"time"
 
-	"github.com/halt-dev/halt/core"
+	halt "github.com/halt-dev/halt/core"
 	"github.com/halt-dev/halt/core/guard"
 )
 
@@ -27,6 +28,7 @@ type Kit[R any] struct {
 	guard    *guard.Guard[R]
 	style    Style
 	settles  bool
+	attach   bool
 	policies policyFields
 }
 
@@ -37,17 +39,20 @@ func New[R, H any](l *halt.Limiter, f Framework[R], c Config[R, H]) (*Kit[R], er
 		Rules: c.Rules, Exempt: c.Exempt, Route: f.Route, FailClosed: c.FailClosed, Attach: c.Attach,
 		ResolveTimeout: c.ResolveTimeout, OnError: c.OnError,
 	})
-	if err == nil && c.Headers > NoHeaders {
-		err = &halt.InvalidError{Kind: guard.ErrInvalidConfig, Faults: []halt.Fault{
-			{Field: "Headers", Want: "one of the package's constants"}}}
+	if c.Headers > NoHeaders {
+		e := &halt.InvalidError{Kind: guard.ErrInvalidConfig}
+		_ = errors.As(err, &e) // all faults are told at once
+		e.Faults = append(e.Faults, halt.Fault{Field: "Headers", Want: "one of the package's constants"})
+		err = e
 	}
 	if err != nil {
 		return nil, err
 	}
-	k := &Kit[R]{guard: g, style: c.Headers, policies: policyFields{}}
+	k := &Kit[R]{guard: g, style: c.Headers, attach: c.Attach}
 	for i := range c.Rules {
-		k.policies.add(&c.Rules[i].Policy)
-		k.settles = k.settles || c.Rules[i].Settle != nil
+		settled := c.Rules[i].Settle != nil
+		k.policies.add(&c.Rules[i].Policy, settled)
+		k.settles = k.settles || settled
 	}
 	return k, nil
 }
@@ -56,7 +61,7 @@ func New[R, H any](l *halt.Limiter, f Framework[R], c Config[R, H]) (*Kit[R], er
 func MustNew[R, H any](l *halt.Limiter, f Framework[R], c Config[R, H]) *Kit[R] {
 	k, err := New(l, f, c)
 	if err != nil {
-		panic(err)
+		panic(err) //nolint:forbidigo // at wiring, as documented
 	}
 	return k
 }

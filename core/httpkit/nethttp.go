@@ -1,7 +1,6 @@
 package httpkit
 
 import (
-	"context"
 	"net/http"
 	"strings"
 
@@ -12,12 +11,11 @@ import (
 // pattern of a request's route.
 func NetHTTP(route func(*http.Request) string) Framework[*http.Request] {
 	return Framework[*http.Request]{
-		Context: func(r *http.Request) context.Context { return r.Context() },
-		Method:  func(r *http.Request) string { return r.Method },
-		Path:    func(r *http.Request) string { return r.URL.Path },
-		Route:   route,
-		Remote:  func(r *http.Request) string { return r.RemoteAddr },
-		Header:  RequestHeader,
+		Method: func(r *http.Request) string { return r.Method },
+		Path:   func(r *http.Request) string { return r.URL.Path },
+		Route:  route,
+		Remote: func(r *http.Request) string { return r.RemoteAddr },
+		Header: RequestHeader,
 	}
 }
 
@@ -57,10 +55,12 @@ func Wrap(k *Kit[*http.Request], denied func(http.ResponseWriter, *http.Request,
 			}
 			if err := p.Wait(); err != nil {
 				outcome = guard.Outcome{Status: guard.StatusClientClosed, Err: err}
+				// Somebody reads it only if it was a deadline of the server's own that has passed.
+				w.WriteHeader(http.StatusServiceUnavailable)
 				return
 			}
-			if ctx := p.Context(); ctx != r.Context() {
-				r = r.WithContext(ctx)
+			if k.attach {
+				r = r.WithContext(p.Context())
 			}
 			if !k.Settles() {
 				next.ServeHTTP(w, r)

@@ -21,6 +21,24 @@ func (o *observer) WriteHeader(status int) {
 	o.ResponseWriter.WriteHeader(status)
 }
 
+func (o *observer) Write(b []byte) (int, error) {
+	o.commit()
+	return o.ResponseWriter.Write(b)
+}
+
+// WriteString spares io.WriteString a copy where the server's writer does.
+func (o *observer) WriteString(s string) (int, error) {
+	o.commit()
+	return io.WriteString(o.ResponseWriter, s)
+}
+
+// commit notes the status that a response has which starts without WriteHeader.
+func (o *observer) commit() {
+	if o.status == 0 {
+		o.status = http.StatusOK
+	}
+}
+
 // Unwrap is for http.ResponseController.
 func (o *observer) Unwrap() http.ResponseWriter { return o.ResponseWriter }
 
@@ -30,6 +48,31 @@ func (o *observer) final() int {
 		return http.StatusOK
 	}
 	return o.status
+}
+
+// flusher commits the response.
+type flusher struct{ o *observer }
+
+func (f flusher) Flush() {
+	f.o.commit()
+	f.o.ResponseWriter.(http.Flusher).Flush()
+}
+
+// FlushError is what http.ResponseController prefers.
+func (f flusher) FlushError() error {
+	f.o.commit()
+	return http.NewResponseController(f.o.ResponseWriter).Flush()
+}
+
+// reader commits the response as soon as there is something to read.
+type reader struct{ o *observer }
+
+func (r reader) ReadFrom(src io.Reader) (int64, error) {
+	n, err := r.o.ResponseWriter.(io.ReaderFrom).ReadFrom(src)
+	if n > 0 {
+		r.o.commit()
+	}
+	return n, err
 }
 
 // hijacker remembers that the connection has left HTTP.
@@ -46,22 +89,18 @@ func (h hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // wrap returns the observer with exactly those optional interfaces that its ResponseWriter has: handlers and
 // frameworks ask for them by type assertion, and each either works or is seen not to.
 func (o *observer) wrap() http.ResponseWriter {
-	f, isF := o.ResponseWriter.(http.Flusher)
+	_, isF := o.ResponseWriter.(http.Flusher)
 	_, isH := o.ResponseWriter.(http.Hijacker)
-	r, isR := o.ResponseWriter.(io.ReaderFrom)
+	_, isR := o.ResponseWriter.(io.ReaderFrom)
 	c, isC := o.ResponseWriter.(http.CloseNotifier) //nolint:staticcheck // deprecated, and frameworks still assert it
-	h := hijacker{o}
+	f, h, r := flusher{o}, hijacker{o}, reader{o}
 
-	type (
-		flush   = http.Flusher
-		reader  = io.ReaderFrom
-		closing = http.CloseNotifier //nolint:staticcheck // see above
-	)
+	type closing = http.CloseNotifier //nolint:staticcheck // see above
 	switch b := bit(isF, 1) | bit(isH, 2) | bit(isR, 4) | bit(isC, 8); b {
 	case 1:
 		return struct {
 			*observer
-			flush
+			flusher
 		}{o, f}
 	case 2:
 		return struct {
@@ -71,7 +110,7 @@ func (o *observer) wrap() http.ResponseWriter {
 	case 3:
 		return struct {
 			*observer
-			flush
+			flusher
 			hijacker
 		}{o, f, h}
 	case 4:
@@ -82,7 +121,7 @@ func (o *observer) wrap() http.ResponseWriter {
 	case 5:
 		return struct {
 			*observer
-			flush
+			flusher
 			reader
 		}{o, f, r}
 	case 6:
@@ -94,7 +133,7 @@ func (o *observer) wrap() http.ResponseWriter {
 	case 7:
 		return struct {
 			*observer
-			flush
+			flusher
 			hijacker
 			reader
 		}{o, f, h, r}
@@ -106,7 +145,7 @@ func (o *observer) wrap() http.ResponseWriter {
 	case 9:
 		return struct {
 			*observer
-			flush
+			flusher
 			closing
 		}{o, f, c}
 	case 10:
@@ -118,7 +157,7 @@ func (o *observer) wrap() http.ResponseWriter {
 	case 11:
 		return struct {
 			*observer
-			flush
+			flusher
 			hijacker
 			closing
 		}{o, f, h, c}
@@ -131,7 +170,7 @@ func (o *observer) wrap() http.ResponseWriter {
 	case 13:
 		return struct {
 			*observer
-			flush
+			flusher
 			reader
 			closing
 		}{o, f, r, c}
@@ -145,7 +184,7 @@ func (o *observer) wrap() http.ResponseWriter {
 	case 15:
 		return struct {
 			*observer
-			flush
+			flusher
 			hijacker
 			reader
 			closing

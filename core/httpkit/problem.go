@@ -21,6 +21,7 @@ func Problem(d guard.Denial) []byte {
 	case guard.Unavailable:
 		b = append(b, `{"type":"about:blank","title":"Service Unavailable","status":503,`...)
 		return append(b, `"detail":"The request's limits could not be checked."}`...)
+	default:
 	}
 	b = append(b, `{"type":"https://iana.org/assignments/http-problem-types#quota-exceeded",`...)
 	b = append(b, `"title":"Too Many Requests","status":429,"violated-policies":[`...)

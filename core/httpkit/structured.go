@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/halt-dev/halt/core"
+	halt "github.com/halt-dev/halt/core"
 	"github.com/halt-dev/halt/core/guard"
 )
 
@@ -52,22 +52,39 @@ func appendName(b []byte, name string) []byte {
 	return append(b, '"')
 }
 
-// members splits a list at the commas outside its strings.
+// members splits a list at the commas outside its strings and inner lists. It returns none if that leaves an empty
+// member, or if a string or an inner list has no end, or holds what it must not.
 func members(list string) []string {
 	var ms []string
-	start, quoted := 0, false
-	for i := 0; i < len(list); i++ {
+	start, depth, quoted := 0, 0, false
+	for i := 0; i <= len(list); i++ {
+		if i == len(list) || list[i] == ',' && !quoted && depth == 0 {
+			m := strings.Trim(list[start:i], " \t")
+			if m == "" || quoted || depth != 0 {
+				return nil
+			}
+			ms = append(ms, m)
+			start = i + 1
+			continue
+		}
 		switch c := list[i]; {
+		case (c < ' ' && c != '\t') || c > '~' || quoted && c == '\t':
+			return nil
 		case quoted && c == '\\':
-			i++
+			if i++; i == len(list) || list[i] != '"' && list[i] != '\\' {
+				return nil
+			}
 		case c == '"':
 			quoted = !quoted
-		case c == ',' && !quoted:
-			ms = append(ms, strings.Trim(list[start:i], " \t"))
-			start = i + 1
+		case c == '(' && !quoted:
+			depth++
+		case c == ')' && !quoted:
+			if depth--; depth < 0 {
+				return nil
+			}
 		}
 	}
-	return append(ms, strings.Trim(list[start:], " \t"))
+	return ms
 }
 
 // policyName returns a member's bare item, quotes included.

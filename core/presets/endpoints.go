@@ -3,7 +3,7 @@ package presets
 import (
 	"time"
 
-	"github.com/halt-dev/halt/core"
+	halt "github.com/halt-dev/halt/core"
 )
 
 // Policies for kinds of endpoints.

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/halt-dev/halt/core"
+	halt "github.com/halt-dev/halt/core"
 )
 
 // Plans: requests an hour, by what a customer pays. Key: the customer (user, organisation or API key). All are of one

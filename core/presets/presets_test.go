@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/halt-dev/halt/core"
+	halt "github.com/halt-dev/halt/core"
 	"github.com/halt-dev/halt/core/presets"
 )
 
