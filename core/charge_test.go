@@ -15,19 +15,28 @@ func TestStorageKey(t *testing.T) {
 	t.Parallel()
 	p := halt.Policy{Name: "api", Limit: 5, Window: time.Minute}
 	month := halt.Policy{Name: "quota", Limit: 5, Algorithm: halt.FixedWindow, Period: halt.Period{Unit: halt.Month, Zone: "Europe/Berlin", Anchor: 15}}
-	for want, c := range map[string]halt.Charge{
-		"halt:api:T1m0s:user:42":                 p.Charge("user:42", 1),
-		"halt:~api:T1m0s:k":                      {Policy: p, Key: "k", Mode: halt.Shadow},
-		"halt:~api:T1m0s:l":                      {Policy: p, Key: "l", Mode: halt.Credit, Shadow: true},
-		"halt:quota:Fmonth,Europe/Berlin,15:k":   month.Charge("k", 1),
-		"halt:w:S1s/10:k":                        (halt.Policy{Name: "w", Window: time.Second, Algorithm: halt.SlidingWindow}).Charge("k", 1),
-		"halt:f:I1s/60:k":                        (halt.Policy{Name: "f", Window: time.Second, Algorithm: halt.InFlight, Precision: 60}).Charge("k", 1),
-		"halt:l:L1s:" + strings.Repeat("x", 500): (halt.Policy{Name: "l", Window: time.Second, Algorithm: halt.LeakyBucket}).Charge(strings.Repeat("x", 500), 1),
-		"halt:h:Fhour,UTC:\x00":                  (halt.Policy{Name: "h", Algorithm: halt.FixedWindow, Period: halt.Period{Unit: halt.Hour}}).Charge("\x00", 1),
-		"halt:" + strings.Repeat("n", 64) + ":F87600h0m0s:\xff\xfe": (halt.Policy{Name: strings.Repeat("n", 64), Algorithm: halt.FixedWindow, Window: decade}).Charge("\xff\xfe", 1),
+	long, name := strings.Repeat("x", 500), strings.Repeat("n", 64)
+	sliding := halt.Policy{Name: "w", Window: time.Second, Algorithm: halt.SlidingWindow}
+	inFlight := halt.Policy{Name: "f", Window: time.Second, Algorithm: halt.InFlight, Precision: 60}
+	leaky := halt.Policy{Name: "l", Window: time.Second, Algorithm: halt.LeakyBucket}
+	hour := halt.Policy{Name: "h", Algorithm: halt.FixedWindow, Period: halt.Period{Unit: halt.Hour}}
+	longest := halt.Policy{Name: name, Algorithm: halt.FixedWindow, Window: decade}
+	for _, c := range []struct {
+		want string
+		c    halt.Charge
+	}{
+		{"halt:api:T1m0s:user:42", p.Charge("user:42", 1)},
+		{"halt:~api:T1m0s:k", halt.Charge{Policy: p, Key: "k", Mode: halt.Shadow}},
+		{"halt:~api:T1m0s:l", halt.Charge{Policy: p, Key: "l", Mode: halt.Credit, Shadow: true}},
+		{"halt:quota:Fmonth,Europe/Berlin,15:k", month.Charge("k", 1)},
+		{"halt:w:S1s/10:k", sliding.Charge("k", 1)},
+		{"halt:f:I1s/60:k", inFlight.Charge("k", 1)},
+		{"halt:l:L1s:" + long, leaky.Charge(long, 1)},
+		{"halt:h:Fhour,UTC:\x00", hour.Charge("\x00", 1)},
+		{"halt:" + name + ":F87600h0m0s:\xff\xfe", longest.Charge("\xff\xfe", 1)},
 	} {
-		if got := halt.StorageKey("halt:", c); got != want {
-			t.Errorf("%q, not %q", got, want)
+		if got := halt.StorageKey("halt:", c.c); got != c.want {
+			t.Errorf("%q, not %q", got, c.want)
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 
 // The kinds of failure, to be matched with [errors.Is]. A refusal is none of them: it is a [Decision].
 //
-// Of the last four the meaning is the same: it is unknown whether the call was spent. Repeating a Take can only admit
+// Of the last four, and of context.Canceled if the caller's own context was, the meaning is the same: it is unknown whether the call was spent. Repeating a Take can only admit
 // less than the policy allows; a Credit or a Debit must not be repeated.
 var (
 	// ErrInvalidPolicy: the policy can't be used; see [InvalidError] for its faults.

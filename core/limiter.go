@@ -2,6 +2,7 @@ package halt
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"sync"
@@ -37,18 +38,17 @@ func New(store Store, o *Options) *Limiter {
 		l.name = n.Name()
 	}
 	if o != nil {
-		l.sparing = true
+		l.counted = len(o.Observers) > 0
 		for _, ob := range o.Observers {
 			if ob == nil {
 				panic("halt: New got a nil Observer") //nolint:forbidigo // wrong at wiring
 			}
 			l.observers = append(l.observers, guardedObserver{ob})
-			if s, ok := ob.(elapsedSampler); !ok || !s.SamplesElapsed() {
-				l.sparing = false
+			if c, ok := ob.(counter); !ok || !c.OnlyCounts() {
+				l.counted = false
 			}
 		}
 	}
-	l.counted = l.sparing && l.one != nil
 	return l
 }
 
@@ -96,35 +96,18 @@ func (l *Limiter) single(ctx context.Context, p *Policy, key string, n int64, m 
 		call := calls.Get().(*Call)
 		c := &call.Charges[0]
 		c.Policy, c.Key, c.Cost, c.Mode = *p, key, n, m
-		if l.one == nil || !l.counted || c.Policy.Limit == Unlimited {
+		if !l.counted || l.one == nil || p.Limit == Unlimited {
 			if err = l.Do(ctx, call); err == nil {
 				d = call.Decisions[0]
 			}
-			call.release()
-			return d, err
-		}
-		if err := c.validate(); err != nil {
-			return Decision{}, err
-		}
-		e := &call.event
-		timed := call.timed(l)
-		var start time.Duration
-		if timed {
-			start = time.Since(epoch)
-		}
-		d, err = l.one.TakeOne(ctx, *c)
-		e.Elapsed = 0
-		if timed {
-			call.elapsed(l, time.Since(epoch)-start)
-		}
-		e.Charges, e.Decisions, e.Store = call.Charges, call.Decisions, l.name
-		if err != nil {
-			d, err = Decision{}, l.failed(ctx, err, false)
-			e.Err = err
-		}
-		call.Decisions[0] = d
-		for i := range l.observers {
-			l.observers[i].end(ctx, e)
+		} else if err = c.validate(); err == nil { // what Do does, with fewer steps and copies
+			start := call.start(l)
+			if d, err = l.one.TakeOne(ctx, *c); err != nil {
+				d, err = Decision{}, l.failed(ctx, err, false)
+			}
+			call.Decisions[0] = d
+			call.end(l, start, err)
+			l.count(ctx, &call.event)
 		}
 		call.release()
 		return d, err
@@ -156,7 +139,7 @@ type Call struct {
 	decisions []Decision
 	event     Event
 	quick     *Limiter // whose store answered so quickly that the next calls need not be timed
-	untimed   int      // how many of them there were
+	spared    int      // how many of them there were
 }
 
 // calls are those of one charge, which single fills in where it is.
@@ -184,14 +167,13 @@ func (l *Limiter) Do(ctx context.Context, c *Call) error {
 	if len(l.observers) == 0 {
 		return l.take(ctx, c)
 	}
-	e := &c.event // set field by field: a literal would be made elsewhere and copied
-	e.Charges, e.Route, e.Store = c.Charges, c.Route, l.name
-	e.Decisions, e.Elapsed, e.Err, e.FailedOpen = nil, 0, nil, false
-	if len(l.observers) == 1 {
-		o := &l.observers[0]
-		ctx = o.start(ctx, e)
-		l.timed(ctx, c)
-		o.end(ctx, e)
+	e := &c.event
+	e.Charges, e.Decisions, e.Elapsed, e.Err, e.FailedOpen = c.Charges, nil, 0, nil, false
+	e.Route, e.Store = c.Route, l.name
+	if l.counted {
+		start := c.start(l)
+		c.end(l, start, l.take(ctx, c))
+		l.count(ctx, e)
 		return e.Err
 	}
 	var nested [4]context.Context
@@ -200,56 +182,54 @@ func (l *Limiter) Do(ctx context.Context, c *Call) error {
 		ctx = l.observers[i].start(ctx, e)
 		ctxs = append(ctxs, ctx)
 	}
-	l.timed(ctx, c)
+	start := c.start(l)
+	c.end(l, start, l.take(ctx, c))
 	for i := range slices.Backward(l.observers) {
 		l.observers[i].end(ctxs[i], e)
 	}
 	return e.Err
 }
 
-// epoch is what times are measured from: a reading of the monotonic clock alone is half the price of a time.Now.
-var epoch = time.Now()
+// count shows a call to observers that only count.
+func (l *Limiter) count(ctx context.Context, e *Event) {
+	for i := len(l.observers) - 1; i >= 0; i-- {
+		l.observers[i].end(ctx, e)
+	}
+}
 
-// If no observer minds, a store that answered within quickly is not timed for the next spared calls: two readings of the
-// clock are as dear as half a decision in memory.
+// If all observers only count, a store that answered within quickly is not timed for the next spared calls: reading the
+// clock twice takes as long as half a decision in memory.
 const (
 	quickly = time.Microsecond
 	spared  = 15
+	untimed = time.Duration(-1)
 )
 
-// timed decides a valid call and completes its event.
-func (l *Limiter) timed(ctx context.Context, c *Call) {
+// epoch is what time is measured from: a reading of the monotonic clock alone takes half as long as a time.Now.
+var epoch = time.Now()
+
+// start returns when the call starts, since the epoch, or untimed.
+func (c *Call) start(l *Limiter) time.Duration {
+	if c.quick == l && c.spared < spared {
+		c.spared++
+		return untimed
+	}
+	return time.Since(epoch)
+}
+
+// end completes the event of a call that started then.
+func (c *Call) end(l *Limiter, start time.Duration, err error) {
 	e := &c.event
-	if c.quick == l && c.untimed < spared {
-		c.untimed++
-		e.Err = l.take(ctx, c)
-	} else {
-		start := time.Since(epoch)
-		e.Err = l.take(ctx, c)
+	e.Elapsed = 0
+	if start != untimed {
 		e.Elapsed = time.Since(epoch) - start
-		c.quick, c.untimed = nil, 0
-		if l.sparing && e.Elapsed < quickly {
+		c.quick, c.spared = nil, 0
+		if l.counted && e.Elapsed < quickly {
 			c.quick = l
 		}
 	}
-	e.Decisions = c.Decisions
-	e.FailedOpen = e.Err != nil && c.FailOpen
-}
-
-func (c *Call) timed(l *Limiter) bool {
-	if c.quick == l && c.untimed < spared {
-		c.untimed++
-		return false
-	}
-	return true
-}
-
-func (c *Call) elapsed(l *Limiter, d time.Duration) {
-	c.event.Elapsed = d
-	c.quick, c.untimed = nil, 0
-	if l.sparing && d < quickly {
-		c.quick = l
-	}
+	e.Charges, e.Decisions, e.Store = c.Charges, c.Decisions, l.name
+	e.Err, e.FailedOpen = err, err != nil && c.FailOpen
 }
 
 // take decides a valid call.
@@ -304,6 +284,9 @@ func (l *Limiter) take(ctx context.Context, c *Call) error {
 
 // failed returns the store's error as one of the package's kinds, and tells the operator if no observer does.
 func (l *Limiter) failed(ctx context.Context, err error, failOpen bool) error {
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return ctx.Err() // the caller has gone, the store has not failed
+	}
 	err = typed(err)
 	if len(l.observers) == 0 {
 		l.failures.log(ctx, l.name, err, failOpen)

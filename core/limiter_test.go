@@ -275,6 +275,19 @@ func (silent) Start(ctx context.Context, _ *halt.Event) context.Context { return
 func (silent) End(context.Context, *halt.Event)                         {}
 
 // TestLimiterTakeOne: a store's quick path decides single charges, and nothing else.
+// A caller who leaves is no failure of the store.
+func TestLimiterCanceled(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, err := range []error{context.Canceled, &halt.StoreError{Kind: halt.ErrStore, Cause: context.Canceled}} {
+		l := halt.New(&scripted{Model: storetest.NewModel(nil), take: func([]halt.Charge) error { return err }}, nil)
+		if _, got := l.Allow(ctx, hourly, "k"); halt.ErrorKind(got) != "canceled" {
+			t.Errorf("%v became %v, of kind %q", err, got, halt.ErrorKind(got))
+		}
+	}
+}
+
 func TestLimiterTakeOne(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()

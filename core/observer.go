@@ -18,11 +18,11 @@ type Observer interface {
 	End(ctx context.Context, e *Event)
 }
 
-// elapsedSampler is what an Observer may have beside, to say that it can do with a sample of Event.Elapsed. If all of a
-// Limiter's observers can, a call to a store that answers within a microsecond is timed once in a while only; Elapsed is
-// 0 in between.
-type elapsedSampler interface {
-	SamplesElapsed() bool
+// counter is what an Observer may have beside, to say that it only counts. If all of a Limiter's observers do, a call is
+// cheaper: Start is not called, and of a store that answers within a microsecond only one call in 16 is timed, Elapsed
+// being 0 for the others.
+type counter interface {
+	OnlyCounts() bool
 }
 
 // Event is one call: at Start with what was asked, at End also with what became of it.
@@ -37,7 +37,7 @@ type Event struct {
 	FailedOpen bool          // Err is set, and the caller goes on as if it had been admitted
 }
 
-// failureLog rations lines about failures that nobody else tells the operator of: one in ten seconds.
+// failureLog rations lines that would come too often, such as those about failures that nobody else tells the operator of.
 type failureLog struct {
 	last       atomic.Int64 // Unix nanoseconds of the last line
 	suppressed atomic.Int64
@@ -46,9 +46,12 @@ type failureLog struct {
 const failureLogEvery = 10 * time.Second
 
 // next tells whether a line is due, and how many were suppressed since the last.
-func (f *failureLog) next() (suppressed int64, due bool) {
+func (f *failureLog) next() (suppressed int64, due bool) { return f.nextIn(failureLogEvery) }
+
+// nextIn is next for one line in another time.
+func (f *failureLog) nextIn(every time.Duration) (suppressed int64, due bool) {
 	now, last := time.Now().UnixNano(), f.last.Load()
-	if d := now - last; last != 0 && 0 <= d && d < int64(failureLogEvery) || !f.last.CompareAndSwap(last, now) {
+	if d := now - last; last != 0 && 0 <= d && d < int64(every) || !f.last.CompareAndSwap(last, now) {
 		f.suppressed.Add(1)
 		return 0, false
 	}

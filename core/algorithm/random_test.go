@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 	"time"
+	_ "time/tzdata" // calendar quotas do not depend on the machine
 
 	halt "github.com/halt-dev/halt/core"
 	"github.com/halt-dev/halt/core/algorithm"

@@ -161,8 +161,12 @@ func TestLateReadingOfTheClock(t *testing.T) {
 		t.Fatalf("Len is %d", s.Len())
 	}
 	h.mono -= time.Millisecond
-	d, err := s.TakeOne(context.Background(), p.Charge("key", 1))
-	if want := halt.Instant(h.wall); err != nil || d.At != want {
-		t.Errorf("decided %d µs before what was forgotten (%v)", want-d.At, err)
+	cs := []halt.Charge{p.Charge("key", 1), p.Charge("third", 1)}
+	for n := len(cs); n > 0; n-- {
+		ds := make([]halt.Decision, n)
+		err := s.Take(context.Background(), cs[:n], ds)
+		if want := halt.Instant(h.wall); err != nil || ds[0].At != want {
+			t.Errorf("of %d charges, decided %d µs before what was forgotten (%v)", n, want-ds[0].At, err)
+		}
 	}
 }

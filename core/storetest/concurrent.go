@@ -257,12 +257,7 @@ func concurrentInFlight(e *trial) {
 			if n := inside.Add(c.Cost); n > 5 {
 				return fmt.Errorf("%d were inside, of 5", n)
 			}
-			if rng.IntN(2) == 0 {
-				c.Mode = halt.Take
-				if _, _, err := e.raw(halt.Charge{Policy: p, Key: "room", Cost: 1, Mode: halt.Peek}); err != nil {
-					return err
-				}
-			}
+			wait(time.Duration(rng.IntN(200)) * time.Microsecond) // so that others are inside too
 			inside.Add(-c.Cost)
 			if _, _, err := e.raw(credit(c, ds[0], c.Cost)); err != nil {
 				return err

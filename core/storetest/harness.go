@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,8 +33,9 @@ type Harness struct {
 	// falsely under contention, as with halt.TakeEach; it may still never admit too much, nor leave a refused one spent.
 	Atomic bool
 
-	// LosesReplies: New's stores sit behind something that makes calls fail although they were carried out. Concurrent
-	// calls are then allowed to err, and to admit less than the bound, never more.
+	// LosesReplies: New's stores sit behind something that makes calls fail although they were carried out. Then only the
+	// concurrent cases run. Calls are allowed to err, and to admit less than the bound, never more: a Take may have been
+	// repeated, a Credit must not have been.
 	LosesReplies bool
 
 	// Corrupt are ways to damage what the store's medium holds, each by a name: to overwrite the entry of the charge's
@@ -90,8 +92,6 @@ const (
 	backwards                  // a clock that can be set back
 	damage                     // Corrupt
 	lives                      // TTL
-	oneStep                    // Atomic
-	reliable                   // no lost replies
 )
 
 // lacks returns why the harness can't run the case, or "".
@@ -105,9 +105,7 @@ func (c *testCase) lacks(h *Harness) string {
 		return "nobody else can write the store's medium (no Corrupt)"
 	case c.needs&lives != 0 && h.TTL == nil:
 		return "the store's entries tell no remaining life (no TTL)"
-	case c.needs&oneStep != 0 && !h.Atomic:
-		return "a call of several charges is not one step (not Atomic)"
-	case c.needs&reliable != 0 && h.LosesReplies:
+	case h.LosesReplies && !strings.HasPrefix(c.name, "Concurrent"):
 		return "calls may fail although they were carried out (LosesReplies)"
 	}
 	return ""

@@ -172,7 +172,7 @@ func atIsNow(e *trial) {
 			later := e.one(c)
 			e.check(later.At >= d.At, "time ran backwards: %d, then %d", d.At, later.At)
 			if e.virtual() {
-				from, to := before+20_000, after+20_000
+				from, to := before+20_000, after+20_000+halt.Instant(e.h.Resolution.Microseconds())
 				e.check(later.At > from-slack && later.At <= to, "20 ms after %d, At is %d", d.At, later.At)
 			}
 		}

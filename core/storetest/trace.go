@@ -71,7 +71,7 @@ func traceClock(e *trial) {
 }
 
 // trace makes calls of up to so many charges, some time apart, under policies that change; the clock jumps by up to
-// jumps, back too.
+// jumps, or a hundred times as far, back too.
 func (e *trial) trace(seed int, as []halt.Algorithm, most int, extreme bool, jumps time.Duration) {
 	t := newTraffic(e, uint64(seed), extreme)
 	ps := make([]halt.Policy, most+1)
@@ -101,7 +101,8 @@ func (e *trial) trace(seed int, as []halt.Algorithm, most int, extreme bool, jum
 		t.remember(cs, ds)
 		switch {
 		case jumps > 0 && t.rng.IntN(6) == 0:
-			e.pass(time.Duration(t.rng.Int64N(2*jumps.Microseconds())-jumps.Microseconds()) * time.Microsecond)
+			most := pick(t.rng, jumps, jumps, 100*jumps).Microseconds()
+			e.pass(time.Duration(t.rng.Int64N(2*most)-most) * time.Microsecond)
 		case e.virtual():
 			i := t.rng.IntN(n)
 			e.pass(t.pause(&cs[i].Policy, &ds[i]))

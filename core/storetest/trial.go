@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	_ "time/tzdata" // calendar quotas do not depend on the machine
 
 	halt "github.com/halt-dev/halt/core"
 )
