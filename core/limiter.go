@@ -52,6 +52,9 @@ func New(store Store, o *Options) *Limiter {
 	return l
 }
 
+// Observed tells whether anybody observes: a caller can spare what is for observers alone, such as a Call's Route.
+func (l *Limiter) Observed() bool { return len(l.observers) > 0 }
+
 // Allow spends 1 of key's budget under p if it fits. A refusal is a Decision that is not Allowed, never an error.
 func (l *Limiter) Allow(ctx context.Context, p Policy, key string) (Decision, error) {
 	return l.single(ctx, &p, key, 1, Take)

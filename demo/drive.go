@@ -11,7 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/halt-dev/halt/core"
+	halt "github.com/halt-dev/halt/core"
 )
 
 // row is what became of the traffic to one route.
@@ -246,8 +246,15 @@ func (d *driver) insideAtOnce(ctx context.Context) (row, error) {
 	r := row{route: "/in-flight", least: 3, most: 3}
 	inside, leave := context.WithCancel(ctx)
 	defer leave()
-	for range inFlight.Limit {
-		resp, err := d.send(inside, get("/in-flight", "")) // the headers come at once, the body's end when it leaves
+	var streaming []server
+	for _, s := range d.servers {
+		if s.streams {
+			streaming = append(streaming, s)
+		}
+	}
+	for i := range inFlight.Limit {
+		s := streaming[int(i)%len(streaming)]
+		resp, err := d.sendTo(inside, s, get("/in-flight", "")) // the headers come at once, the body's end when it leaves
 		if err != nil {
 			return r, err
 		}
@@ -268,7 +275,7 @@ func (d *driver) insideAtOnce(ctx context.Context) (row, error) {
 	again, stop := context.WithCancel(ctx)
 	defer stop()
 	for time.Now().Before(deadline) {
-		resp, err := d.send(again, get("/in-flight", ""))
+		resp, err := d.sendTo(again, streaming[0], get("/in-flight", ""))
 		if err != nil {
 			return r, err
 		}

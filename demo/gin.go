@@ -7,8 +7,8 @@ import (
 
 	"github.com/gin-gonic/gin"
 
-	"github.com/halt-dev/halt/adapters/gin"
-	"github.com/halt-dev/halt/core"
+	haltgin "github.com/halt-dev/halt/adapters/gin"
+	halt "github.com/halt-dev/halt/core"
 )
 
 // newGin returns the demo's routes in gin.
@@ -29,11 +29,11 @@ func newGin(s *service) http.Handler {
 		Policy: loginFailures,
 		Key:    haltgin.ByIP().And(haltgin.By("account", func(c *gin.Context) string { return c.PostForm("account") })),
 		Settle: haltgin.ChargeOn(http.StatusUnauthorized),
-	}}}), func(c *gin.Context) { c.String(login(c.Request), "\n") })
+	}}}), func(c *gin.Context) { c.Status(login(c.PostForm("password"))) })
 	r.GET("/search", haltgin.Middleware(s.limiter, haltgin.Config{Rules: []haltgin.Rule{{
 		Policy: searchCost,
 		Key:    haltgin.ByIP(),
-		Cost:   func(c *gin.Context) int64 { return searchSize(c.Request) },
+		Cost:   func(c *gin.Context) int64 { return searchSize(c.Query("size")) },
 	}}}), ok)
 	r.GET("/in-flight", haltgin.Limit(s.limiter, inFlight, haltgin.Everyone()),
 		func(c *gin.Context) { hold(c.Writer, c.Request) })

@@ -19,8 +19,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/halt-dev/halt/core"
-	"github.com/halt-dev/halt/core/memory"
+	"github.com/gofiber/fiber/v2"
+
+	halt "github.com/halt-dev/halt/core"
 )
 
 func main() {
@@ -32,11 +33,24 @@ func main() {
 	}
 }
 
-// server is one framework's.
+// server is one framework's, as its clients see it.
 type server struct {
-	name string
-	url  string
+	name    string
+	url     string
+	streams bool // answers while its handler runs, which ends when the client leaves
 }
+
+// running is a server as the program sees it.
+type running interface {
+	Serve(l net.Listener) error
+	Shutdown(ctx context.Context) error
+}
+
+// fiberServer is a fiber app as one of them.
+type fiberServer struct{ app *fiber.App }
+
+func (s fiberServer) Serve(l net.Listener) error         { return s.app.Listener(l) }
+func (s fiberServer) Shutdown(ctx context.Context) error { return s.app.ShutdownWithContext(ctx) }
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
@@ -47,22 +61,27 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	s := &service{limiter: halt.New(memory.New(nil), nil), plans: newPlanDatabase(50 * time.Millisecond)}
+	limiter, statistics := newLimiter()
+	s := &service{limiter: limiter, plans: newPlanDatabase(50 * time.Millisecond)}
 	s.planCache = halt.NewPolicyCache(s.plans.load, nil)
 
-	handlers := []struct {
+	netHTTP := func(h http.Handler) running { return &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second} }
+	frameworks := []struct {
 		name    string
-		handler http.Handler
+		server  running
+		streams bool
 	}{
-		{"gin", newGin(s)},
-		{"net/http", newNetHTTP(s)},
+		{"gin", netHTTP(newGin(s)), true},
+		{dashboardServer, netHTTP(withDashboard(ctx, newNetHTTP(s), statistics)), true},
+		{"echo", netHTTP(newEcho(s)), true},
+		{"fiber", fiberServer{newFiber(s)}, false},
+		{"chi", netHTTP(newChi(s)), true},
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	failed := make(chan error, len(handlers))
+	failed := make(chan error, len(frameworks))
 	var servers []server
-	var running []*http.Server
-	for i, h := range handlers {
+	for i, f := range frameworks {
 		p := *port
 		if p != 0 {
 			p += i
@@ -71,23 +90,20 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		srv := &http.Server{Handler: h.handler, ReadHeaderTimeout: 5 * time.Second}
-		running = append(running, srv)
-		servers = append(servers, server{h.name, "http://" + l.Addr().String()})
+		servers = append(servers, server{f.name, "http://" + l.Addr().String(), f.streams})
 		go func() {
-			if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			if err := f.server.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
 				failed <- err
 			}
 		}()
+		defer func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+			defer cancel()
+			_ = f.server.Shutdown(ctx) // the program ends anyway
+		}()
 	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
-		defer cancel()
-		for _, srv := range running {
-			_ = srv.Shutdown(ctx) // the program ends anyway
-		}
-	}()
 	printCurls(out, servers)
+	printDashboard(out, servers)
 	if *drive {
 		return driveAll(ctx, out, s, servers)
 	}

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/halt-dev/halt/core"
+	halt "github.com/halt-dev/halt/core"
 	"github.com/halt-dev/halt/core/guard"
 	"github.com/halt-dev/halt/core/halthttp"
 )
@@ -30,9 +30,11 @@ func newNetHTTP(s *service) http.Handler {
 		Policy: loginFailures,
 		Key:    halthttp.ByIP().And(halthttp.By("account", func(r *http.Request) string { return r.FormValue("account") })),
 		Settle: halthttp.ChargeOn(http.StatusUnauthorized),
-	}}}, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(login(r)) })
+	}}}, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(login(r.FormValue("password"))) })
 	handle("GET /search", halthttp.Config{Rules: []halthttp.Rule{{
-		Policy: searchCost, Key: halthttp.ByIP(), Cost: searchSize,
+		Policy: searchCost,
+		Key:    halthttp.ByIP(),
+		Cost:   func(r *http.Request) int64 { return searchSize(r.URL.Query().Get("size")) },
 	}}}, ok)
 	mux.Handle("GET /in-flight", halthttp.Limit(s.limiter, inFlight, halthttp.Everyone())(http.HandlerFunc(hold)))
 	mux.Handle("GET /quota", halthttp.Limit(s.limiter, monthlyQuota, halthttp.ByAPIKey("X-API-Key"))(http.HandlerFunc(ok)))

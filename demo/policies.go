@@ -4,10 +4,11 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strconv"
 	"sync/atomic"
 	"time"
 
-	"github.com/halt-dev/halt/core"
+	halt "github.com/halt-dev/halt/core"
 )
 
 // The policies of the demo. Their windows are long, so that a run of -drive meets none of them twice.
@@ -79,17 +80,17 @@ func (d *planDatabase) load(ctx context.Context, user string) (halt.Policy, erro
 }
 
 // login returns the status of a login.
-func login(r *http.Request) int {
-	if r.FormValue("password") != password {
+func login(given string) int {
+	if given != password {
 		return http.StatusUnauthorized
 	}
 	return http.StatusOK
 }
 
 // searchSize returns what a search costs: as much as it asks for, from 1 on.
-func searchSize(r *http.Request) int64 {
-	var n int64
-	if _, err := fmt.Sscan(r.URL.Query().Get("size"), &n); err != nil || n < 1 {
+func searchSize(asked string) int64 {
+	n, err := strconv.ParseInt(asked, 10, 64)
+	if err != nil || n < 1 {
 		return 1
 	}
 	return n

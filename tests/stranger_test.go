@@ -56,6 +56,110 @@ func main() {
 		Prints: "true <nil>\nfalse <nil>\n404\n429\n",
 	},
 	{
+		Module: "adapters/chi",
+		Program: `package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	_ "github.com/go-chi/chi/v5/middleware"
+
+	haltchi "github.com/halt-dev/halt/adapters/chi"
+	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/memory"
+)
+
+var policy = halt.Policy{Name: "api", Limit: 1, Window: time.Hour}
+
+func main() {
+	r := chi.NewRouter()
+	r.Use(haltchi.Limit(halt.New(memory.New(nil), nil), policy, haltchi.ByIP()))
+	r.Get("/", func(http.ResponseWriter, *http.Request) {})
+	for range 2 {
+		w := httptest.NewRecorder()
+		r.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+		fmt.Println(w.Code)
+	}
+}
+`,
+		Prints: "200\n429\n",
+		Beside: []string{"core"},
+		Needs:  []string{"github.com/go-chi/chi/v5", "github.com/go-chi/chi/v5/middleware"},
+	},
+	{
+		Module: "adapters/echo",
+		Program: `package main
+
+import (
+	"fmt"
+	"net/http/httptest"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	haltecho "github.com/halt-dev/halt/adapters/echo"
+	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/memory"
+)
+
+var policy = halt.Policy{Name: "api", Limit: 1, Window: time.Hour}
+
+func main() {
+	e := echo.New()
+	e.Use(haltecho.Limit(halt.New(memory.New(nil), nil), policy, haltecho.ByIP()))
+	e.GET("/", func(c echo.Context) error { return c.String(200, "ok") })
+	for range 2 {
+		w := httptest.NewRecorder()
+		e.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+		fmt.Println(w.Code)
+	}
+}
+`,
+		Prints: "200\n429\n",
+		Beside: []string{"core"},
+		Needs:  []string{"github.com/labstack/echo/v4"},
+	},
+	{
+		Module: "adapters/fiber",
+		Program: `package main
+
+import (
+	"fmt"
+	"net/http/httptest"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	haltfiber "github.com/halt-dev/halt/adapters/fiber"
+	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/memory"
+)
+
+var policy = halt.Policy{Name: "api", Limit: 1, Window: time.Hour}
+
+func main() {
+	app := fiber.New()
+	key := haltfiber.By("client", func(*fiber.Ctx) string { return "somebody" }) // app.Test has no peer
+	app.Use(haltfiber.Limit(halt.New(memory.New(nil), nil), policy, key))
+	app.Get("/", func(c *fiber.Ctx) error { return c.SendString("ok") })
+	for range 2 {
+		w, err := app.Test(httptest.NewRequest("GET", "/", nil))
+		if err != nil {
+			panic(err)
+		}
+		fmt.Println(w.StatusCode)
+	}
+}
+`,
+		Prints: "200\n429\n",
+		Beside: []string{"core"},
+		Needs:  []string{"github.com/gofiber/fiber/v2"},
+	},
+	{
 		Module: "adapters/gin",
 		Program: `package main
 

@@ -11,7 +11,7 @@ import (
 
 var framework = httpkit.Framework[*gin.Context]{
 	Method: func(c *gin.Context) string { return c.Request.Method },
-	Path:   func(c *gin.Context) string { return c.Request.URL.Path },
+	Path:   func(c *gin.Context) string { return httpkit.RequestPath(c.Request) },
 	Route:  (*gin.Context).FullPath,
 	Remote: func(c *gin.Context) string { return c.Request.RemoteAddr },
 	Header: func(c *gin.Context, name string) string { return httpkit.RequestHeader(c.Request, name) },

@@ -81,7 +81,7 @@ func (g *Guard[R]) Enter(ctx context.Context, r R) *Pass[R] {
 	if !p.gather() || len(p.call.Charges) == 0 {
 		return p
 	}
-	if g.config.Route != nil {
+	if g.config.Route != nil && g.limiter.Observed() {
 		p.call.Route = g.route(r)
 	}
 	if err := g.limiter.Do(ctx, &p.call); err != nil {

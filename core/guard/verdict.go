@@ -106,3 +106,9 @@ func attach(ctx context.Context, cs []halt.Charge, ds halt.Decisions) context.Co
 	}
 	return context.WithValue(ctx, verdictKey{}, v)
 }
+
+// Attach returns a context with what VerdictOf returns of ctx, and v: for adapters whose handler's context is not the one
+// that the guard was entered with. It copies v.
+func Attach(ctx context.Context, v Verdict) context.Context {
+	return attach(ctx, v.Charges, v.Decisions)
+}

@@ -250,3 +250,40 @@ func TestInvalidConfig(t *testing.T) {
 	halthttp.Middleware(newLimiter(), halthttp.Config{})
 	t.Error("no panic")
 }
+
+// An exemption is of what the mux routes by: an encoded slash is part of a segment.
+func TestPathsAsTheMuxRoutes(t *testing.T) {
+	limiter := halt.New(memory.New(nil), nil)
+	perHour := halt.Policy{Name: "api", Limit: 1, Window: time.Hour}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /static/", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("GET /{tenant}", func(http.ResponseWriter, *http.Request) {})
+	h := halthttp.Middleware(limiter, halthttp.Config{
+		Rules:  []halthttp.Rule{{Policy: perHour, Key: halthttp.ByIP()}},
+		Exempt: halthttp.Paths("/static/*"),
+	})(mux)
+	for _, want := range []struct {
+		target string
+		status int
+	}{{"/static/a", 200}, {"/static/b", 200}, {"/static%2Fx", 200}, {"/static%2Fx", 429}, {"/static/c", 200}} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", want.target, nil))
+		if w.Code != want.status {
+			t.Errorf("%s answered %d, want %d", want.target, w.Code, want.status)
+		}
+	}
+}
+
+func TestByHeaderHost(t *testing.T) {
+	limiter := halt.New(memory.New(nil), nil)
+	perHour := halt.Policy{Name: "api", Limit: 1, Window: time.Hour}
+	h := halthttp.Limit(limiter, perHour, halthttp.ByHeader("host"))(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	for i, want := range []int{200, 429, 200} {
+		r := httptest.NewRequest("GET", "/", nil)
+		r.Host = []string{"a.example", "a.example", "b.example"}[i]
+		w := httptest.NewRecorder()
+		if h.ServeHTTP(w, r); w.Code != want {
+			t.Errorf("%s answered %d, want %d", r.Host, w.Code, want)
+		}
+	}
+}

@@ -15,7 +15,7 @@ import (
 // request. An adapter binds the methods to its own names.
 type Framework[R any] struct {
 	Method func(R) string
-	Path   func(R) string // the URL's path, decoded
+	Path   func(R) string // the URL's path, as the router compares it
 	Route  func(R) string // the route's pattern, or "" where none is known
 	Remote func(R) string // the peer's address and port, as the connection has it
 	// Header returns the request's field of this canonical name: "" if it is absent, its lines joined by ", " if there are
@@ -110,7 +110,8 @@ func method(m string) string {
 	return "*"
 }
 
-// Paths returns an Exempt for requests of these paths: exactly, or all below one that ends in "/*".
+// Paths returns an Exempt for requests of these paths: exactly, or all below one that ends in "/*", but those with ".." or
+// a percent sign, of which a router may think something else.
 func (f Framework[R]) Paths(paths ...string) func(R) bool {
 	exact := make(map[string]bool, len(paths))
 	var below []string
@@ -127,8 +128,8 @@ func (f Framework[R]) Paths(paths ...string) func(R) bool {
 			return true
 		}
 		for _, prefix := range below {
-			// A router that cleans paths would serve /static/../api by what is limited.
-			if strings.HasPrefix(path, prefix) && !strings.Contains(path, "..") {
+			// A router that cleans or decodes paths would serve /static/../api or /static%2F.. by what is limited.
+			if strings.HasPrefix(path, prefix) && !strings.Contains(path, "..") && !strings.Contains(path, "%") {
 				return true
 			}
 		}

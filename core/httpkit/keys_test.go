@@ -145,6 +145,7 @@ func TestPaths(t *testing.T) {
 		"/healthz": true, "/healthz?x=/y": true, "/healthz/": false, "/healthzz": false, "/Healthz": false, "//healthz": false, "/": false,
 		"/static/": true, "/static/a/b.css": true, "/static": false, "/staticfoo": false,
 		"/static/../api": false, "/static/%2e%2e/api": false, "/static/a/..%2fapi": false, "/static/..": false, "/static/%2E./x": false,
+		"/static%2Fx": false, "/static/a%2Fb": false, "/static/100%25": false, // a router may read them otherwise
 		"/api?/static/": false, "/api/static/x": false,
 		"/v*": true, "/v1": false, // only "/*" is a pattern
 	} {

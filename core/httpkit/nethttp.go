@@ -12,15 +12,27 @@ import (
 func NetHTTP(route func(*http.Request) string) Framework[*http.Request] {
 	return Framework[*http.Request]{
 		Method: func(r *http.Request) string { return r.Method },
-		Path:   func(r *http.Request) string { return r.URL.Path },
+		Path:   RequestPath,
 		Route:  route,
 		Remote: func(r *http.Request) string { return r.RemoteAddr },
 		Header: RequestHeader,
 	}
 }
 
+// RequestPath is a Framework's Path for what has a net/http request: the path as it was sent where that is not the usual
+// spelling, since routers may tell /a%2Fb from /a/b.
+func RequestPath(r *http.Request) string {
+	if r.URL.RawPath != "" {
+		return r.URL.RawPath
+	}
+	return r.URL.Path
+}
+
 // RequestHeader is a Framework's Header for what has a net/http request.
 func RequestHeader(r *http.Request, name string) string {
+	if name == "Host" {
+		return r.Host // net/http keeps it apart
+	}
 	switch lines := r.Header[name]; len(lines) {
 	case 0:
 		return ""
