@@ -3,6 +3,7 @@ package halt
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 )
 
@@ -40,7 +41,7 @@ type Fault struct {
 // InvalidError tells everything that is wrong with a policy or a charge. It matches its Kind with errors.Is. Its text
 // never holds a key.
 type InvalidError struct {
-	Kind   error  // ErrInvalidPolicy or ErrInvalidCharge
+	Kind   error  // ErrInvalidPolicy, ErrInvalidCharge, or of a middleware's configuration guard.ErrInvalidConfig
 	Policy string // the policy's name, as it was given
 	Faults []Fault
 }
@@ -49,8 +50,11 @@ type InvalidError struct {
 func (e *InvalidError) Error() string {
 	var b strings.Builder
 	b.WriteString(e.Kind.Error())
-	if validName(e.Policy) {
+	switch {
+	case validName(e.Policy):
 		b.WriteString(" " + e.Policy)
+	case e.Policy != "":
+		fmt.Fprintf(&b, " %.80q", e.Policy)
 	}
 	for i, f := range e.Faults {
 		b.WriteString([]string{": ", "; "}[min(i, 1)])
@@ -138,7 +142,7 @@ var errorKinds = []struct {
 }
 
 // ErrorKind returns a short, constant label of what kind of error err is, fit for a log, a metric or a span: such as
-// "deadline" or "invalid_policy"; "canceled" for context.Canceled, "other" for what is not Halt's, "" for nil.
+// "deadline" or "invalid_policy" (the names of the errors above, in lower case); "canceled" for context.Canceled, "other" for what is not Halt's, "" for nil.
 func ErrorKind(err error) string {
 	if err == nil {
 		return ""

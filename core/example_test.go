@@ -104,5 +104,5 @@ func ExamplePolicy_Validate() {
 	err := halt.Policy{Name: "no spaces", Limit: -5, Window: time.Microsecond}.Validate()
 	fmt.Println(err)
 	// Output:
-	// halt: invalid policy: Name must be 1 to 64 of A-Z a-z 0-9 . _ -; Limit must be 1 to 2^52-1, or Unlimited; Window must be 1ms to 10 years
+	// halt: invalid policy "no spaces": Name must be 1 to 64 of A-Z a-z 0-9 . _ -; Limit must be 1 to 2^52-1, or Unlimited; Window must be 1ms to 10 years
 }

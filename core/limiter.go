@@ -11,7 +11,8 @@ import (
 
 // Options are a [Limiter]'s. The zero value, or nil, is the default.
 type Options struct {
-	// Observers see every call. Without any, failures are logged to slog.Default, one in ten seconds.
+	// Observers see every call. Without any, failures are logged to slog.Default, one in ten seconds; with any, that is
+	// theirs to do.
 	Observers []Observer
 }
 
@@ -22,12 +23,11 @@ type Limiter struct {
 	one       singleTaker // nil if the store has no TakeOne
 	name      string
 	observers []guardedObserver
-	counted   bool
-	sparing   bool // no observer needs the Elapsed of every call
+	counted   bool // all observers only count
 	failures  failureLog
 }
 
-// New returns a limiter on the store. It panics if store is nil.
+// New returns a limiter on the store. It panics if the store or an observer is nil. A zero Limiter is of no use.
 func New(store Store, o *Options) *Limiter {
 	if store == nil {
 		panic("halt: New needs a Store") //nolint:forbidigo // wrong at wiring
@@ -55,7 +55,11 @@ func New(store Store, o *Options) *Limiter {
 // Observed tells whether anybody observes: a caller can spare what is for observers alone, such as a Call's Route.
 func (l *Limiter) Observed() bool { return len(l.observers) > 0 }
 
-// Allow spends 1 of key's budget under p if it fits. A refusal is a Decision that is not Allowed, never an error.
+// Allow spends 1 of key's budget under p if it fits. A refusal is a Decision that is not Allowed, never an error. Under a
+// LeakyBucket the caller is to wait for the Decision's Delay then.
+//
+// An invalid policy, or an empty key, is ErrInvalidPolicy or ErrInvalidCharge, and spends nothing; after any other error it
+// is unknown whether it was spent.
 func (l *Limiter) Allow(ctx context.Context, p Policy, key string) (Decision, error) {
 	return l.single(ctx, &p, key, 1, Take)
 }
@@ -109,7 +113,7 @@ func (l *Limiter) single(ctx context.Context, p *Policy, key string, n int64, m 
 				d, err = Decision{}, l.failed(ctx, err, false)
 			}
 			call.Decisions[0] = d
-			call.end(l, start, err)
+			call.end(ctx, l, start, err)
 			l.count(ctx, &call.event)
 		}
 		call.release()
@@ -175,7 +179,7 @@ func (l *Limiter) Do(ctx context.Context, c *Call) error {
 	e.Route, e.Store = c.Route, l.name
 	if l.counted {
 		start := c.start(l)
-		c.end(l, start, l.take(ctx, c))
+		c.end(ctx, l, start, l.take(ctx, c))
 		l.count(ctx, e)
 		return e.Err
 	}
@@ -186,7 +190,7 @@ func (l *Limiter) Do(ctx context.Context, c *Call) error {
 		ctxs = append(ctxs, ctx)
 	}
 	start := c.start(l)
-	c.end(l, start, l.take(ctx, c))
+	c.end(ctx, l, start, l.take(ctx, c))
 	for i := range slices.Backward(l.observers) {
 		l.observers[i].end(ctxs[i], e)
 	}
@@ -221,7 +225,7 @@ func (c *Call) start(l *Limiter) time.Duration {
 }
 
 // end completes the event of a call that started then.
-func (c *Call) end(l *Limiter, start time.Duration, err error) {
+func (c *Call) end(ctx context.Context, l *Limiter, start time.Duration, err error) {
 	e := &c.event
 	e.Elapsed = 0
 	if start != untimed {
@@ -232,7 +236,7 @@ func (c *Call) end(l *Limiter, start time.Duration, err error) {
 		}
 	}
 	e.Charges, e.Decisions, e.Store = c.Charges, c.Decisions, l.name
-	e.Err, e.FailedOpen = err, err != nil && c.FailOpen
+	e.Err, e.FailedOpen = err, err != nil && c.FailOpen && ctx.Err() == nil
 }
 
 // take decides a valid call.

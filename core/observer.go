@@ -10,6 +10,10 @@ import (
 // Observer sees every call that a [Limiter] makes to its store, for telemetry. Several can stand side by side.
 // Its methods are called concurrently and on the path of every decision: they must be quick, and must keep neither the
 // event nor its slices. A panic in one is caught, and spoils only what it observed.
+//
+// An Observer may also have a method OnlyCounts() bool. If all of a Limiter's observers have it and return true, calls are
+// cheaper: Start is not called, and of a store that answers within a microsecond only one call in 16 is timed, Elapsed
+// being 0 for the others.
 type Observer interface {
 	// Start is called before the store. The context that it returns goes to the next observer, the store and End, so that
 	// spans nest.
@@ -18,9 +22,7 @@ type Observer interface {
 	End(ctx context.Context, e *Event)
 }
 
-// counter is what an Observer may have beside, to say that it only counts. If all of a Limiter's observers do, a call is
-// cheaper: Start is not called, and of a store that answers within a microsecond only one call in 16 is timed, Elapsed
-// being 0 for the others.
+// counter is what an Observer may have beside.
 type counter interface {
 	OnlyCounts() bool
 }
@@ -34,7 +36,7 @@ type Event struct {
 	Decisions  Decisions     // one per charge; of no meaning if Err is set
 	Elapsed    time.Duration // how long the store took
 	Err        error         // its text can hold internals of the store's: show ErrorKind(Err) instead
-	FailedOpen bool          // Err is set, and the caller goes on as if it had been admitted
+	FailedOpen bool          // Err is set, the caller is still there, and goes on as if it had been admitted
 }
 
 // failureLog rations lines that would come too often, such as those about failures that nobody else tells the operator of.

@@ -31,7 +31,8 @@ const (
 	// at most Burst + t*Limit/Window. It is the zero value and the right choice for most APIs.
 	TokenBucket Algorithm = iota
 	// LeakyBucket is a queue that lets Limit requests per Window proceed, evenly spaced; up to Burst more wait their turn
-	// (Decision.Delay). Requests that wait as told proceed no faster than Limit per Window, to one tick.
+	// (Decision.Delay). Requests that wait as told proceed no faster than Limit per Window, to one tick. The last in the
+	// queue waits for Burst*Window/Limit: choose Burst by what a client bears.
 	LeakyBucket
 	// FixedWindow counts per window: those aligned to the Unix epoch, or the calendar's if Period is set. No window admits
 	// more than Limit; two windows' worth can pass around an edge.
@@ -67,7 +68,8 @@ type Policy struct {
 	Name string
 	// Plan is a label for telemetry, such as "free". It changes nothing else.
 	Plan string
-	// Limit is how much may be spent per Window (InFlight: how many may be inside at once): 1 or more, or Unlimited.
+	// Limit is how much may be spent per Window (InFlight: how many may be inside at once): 1 or more, or Unlimited. There
+	// is no policy that allows nothing: 0 is invalid, since it is what a forgotten field has.
 	Limit int64
 	// Window is what Limit is counted over (InFlight: the longest that a holder may stay): from 1 ms to 10 years, in whole
 	// ticks (see [Policy.Tick]).

@@ -180,6 +180,9 @@ func (c *PolicyCache[K]) await(ctx context.Context, s *cacheShard[K], key K) (Po
 		select {
 		case <-f.done:
 		case <-ctx.Done():
+			if c.fallback != (Policy{}) && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+				return c.without(ctx, errLoadLate) // the caller's patience is as good as the LoadTimeout's
+			}
 			return Policy{}, ctx.Err()
 		case <-patience:
 			return c.without(ctx, errLoadLate)

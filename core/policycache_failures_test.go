@@ -247,3 +247,17 @@ func TestPolicyCacheLogs(t *testing.T) {
 		wantPlan(t, c, "bob", 99)
 	}), "reason=timeout suppressed=0", "reason=panic stack=")
 }
+
+// A caller's deadline may be sooner than the LoadTimeout, or the same: the Default is for both.
+func TestPolicyCacheDefaultAtTheCallersDeadline(t *testing.T) {
+	cacheCase(t, &halt.PolicyCacheOptions{Default: plan(7)}, func(t *testing.T, c *halt.PolicyCache[string], db *planDB) {
+		db.set(func() { db.delay = time.Hour })
+		for _, patience := range []time.Duration{cacheTimeout / 2, cacheTimeout} {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			if p, err := c.Get(ctx, "ann"); err != nil || p != plan(7) {
+				t.Errorf("after %v: %v, %v", patience, p.Limit, err)
+			}
+			cancel()
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package halt
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -31,14 +32,14 @@ func NewRegistry(ps ...Policy) (*Registry, error) {
 	return r, nil
 }
 
-// Get returns the policy of that name, or ErrUnknownPolicy.
+// Get returns the policy of that name, or an error that matches ErrUnknownPolicy.
 func (r *Registry) Get(name string) (Policy, error) {
 	if m := r.policies.Load(); m != nil {
 		if p, ok := (*m)[name]; ok {
 			return p, nil
 		}
 	}
-	return Policy{}, ErrUnknownPolicy
+	return Policy{}, fmt.Errorf("%w %.80q", ErrUnknownPolicy, name)
 }
 
 // Set adds the policy, or replaces the one of its name. An invalid one is ErrInvalidPolicy, and changes nothing.
@@ -50,7 +51,8 @@ func (r *Registry) Set(p Policy) error {
 	return nil
 }
 
-// Remove takes the policy of that name out; an unknown name does nothing.
+// Remove takes the policy of that name out; an unknown name does nothing. Rules that resolve it fail from then on, which
+// admits unless they fail closed: to refuse everybody, Set a small limit instead.
 func (r *Registry) Remove(name string) {
 	r.change(func(m map[string]Policy) { delete(m, name) })
 }

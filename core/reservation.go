@@ -42,18 +42,28 @@ func (l *Limiter) ReserveAll(ctx context.Context, charges ...Charge) (*Reservati
 	return r, nil
 }
 
-// Allowed tells whether the estimate was spent. If not, Settle and Cancel do nothing.
-func (r *Reservation) Allowed() bool { return r.decisions.Allowed() }
+// Allowed tells whether the estimate was spent. If not, Settle and Cancel do nothing. A nil Reservation, which Reserve
+// returns beside an error, holds nothing either.
+func (r *Reservation) Allowed() bool { return r != nil && r.decisions.Allowed() }
 
 // Decisions are those of the reservation's call. The slice is the reservation's: read it only.
-func (r *Reservation) Decisions() Decisions { return r.decisions }
+func (r *Reservation) Decisions() Decisions {
+	if r == nil {
+		return nil
+	}
+	return r.decisions
+}
 
 // Settle replaces the estimates by the actual costs, one per charge: below the estimate it gives back, above it spends
-// more, even if that does not fit. It survives a cancelled ctx, and does nothing once settled or cancelled.
+// more, even if that does not fit. What is given back to a FixedWindow goes to the window that it was taken from, if that
+// still lasts; what is spent more counts in the present one. It survives a cancelled ctx, and does nothing once settled or cancelled.
 //
 // A wrong number of costs, or a negative one, is ErrInvalidCharge and leaves the reservation as it is. After any other
 // error it is unknown what was settled; it is not to be repeated, and calling again does nothing.
 func (r *Reservation) Settle(ctx context.Context, actual ...int64) error {
+	if r == nil {
+		return nil
+	}
 	if len(actual) != len(r.charges) {
 		return invalidCharge("", "actual", fmt.Sprintf("one cost per charge, %d", len(r.charges)))
 	}
@@ -84,6 +94,9 @@ func (r *Reservation) Settle(ctx context.Context, actual ...int64) error {
 // Cancel gives back all that is held. It survives a cancelled ctx, and does nothing once settled or cancelled: meant to
 // be deferred.
 func (r *Reservation) Cancel(ctx context.Context) error {
+	if r == nil {
+		return nil
+	}
 	return r.Settle(ctx, make([]int64, len(r.charges))...)
 }
 

@@ -241,3 +241,12 @@ func TestSettlement(t *testing.T) {
 		t.Error("4 corrected to 4")
 	}
 }
+
+// A failed Reserve returns nil, on which a Cancel may have been deferred.
+func TestReservationNil(t *testing.T) {
+	t.Parallel()
+	var r *halt.Reservation
+	if r.Allowed() || r.Decisions() != nil || r.Settle(t.Context(), 1) != nil || r.Cancel(t.Context()) != nil {
+		t.Error("a nil reservation holds something")
+	}
+}

@@ -65,12 +65,12 @@ func TestLogObserverRationsPerPolicy(t *testing.T) {
 			line["retry_after"] != float64(time.Hour) {
 			t.Errorf("a's line is %v", line)
 		}
-		time.Sleep(10*time.Second - 1)
+		time.Sleep(10*time.Second - time.Millisecond)
 		allow(t, l, a, 1)
 		if got := logged(); len(got) != 0 {
 			t.Errorf("too early: %v", got)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Millisecond)
 		allow(t, l, a, 1)
 		if got := logged(); len(got) != 1 || got[0]["suppressed"] != 10.0 {
 			t.Errorf("want a line that tells of 10 others, got %v", got)

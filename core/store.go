@@ -5,7 +5,12 @@ import (
 	"sync"
 )
 
-// Store keeps budgets and decides charges against them. An implementation must pass the suite of core/storetest.
+// Store keeps budgets and decides charges against them. An implementation keeps an algorithm.State for each [StorageKey],
+// decides with algorithm.DecideAll, or computes the same where its data is, and must pass the suite of core/storetest.
+//
+// Two methods are optional. Name() string says for observers what kind of store it is, such as "redis" (else it is
+// "custom"). TakeOne(ctx, Charge) (Decision, error) is Take for a call of one charge; the Limiter calls it instead, which
+// spares slices. A store around another passes both on if it can.
 //
 // The Limiter is what calls a store; it has validated the charges, and no two of a call have the same storage key, and
 // none is of an Unlimited policy.

@@ -15,12 +15,19 @@ func (l *Limiter) Wait(ctx context.Context, p Policy, key string) error {
 //
 // If ctx's deadline is sooner than that, it returns at once with an error that matches context.DeadlineExceeded.
 // An n above the capacity is ErrExceedsCapacity. A policy with a Block is refused as ErrInvalidPolicy: every try would
-// keep its key blocked. Waiters are not queued: each tries again when the budget last told it to.
+// keep its key blocked; and so is one that is InFlight, since nobody could give the place back. If ctx ends while a leaky
+// bucket's turn is awaited, the turn is lost; any other error before that has spent nothing. Waiters are not queued: each tries again when the budget last told it to.
 func (l *Limiter) WaitN(ctx context.Context, p Policy, key string, n int64) error {
-	if p.Block != 0 {
+	if p.Algorithm == InFlight && p.Limit != Unlimited {
+		return &InvalidError{Kind: ErrInvalidPolicy, Policy: p.Name, Faults: []Fault{{"Algorithm", "another: Reserve a place in flight, to give it back"}}}
+	}
+	if p.Block != 0 && p.Limit != Unlimited {
 		return &InvalidError{Kind: ErrInvalidPolicy, Policy: p.Name, Faults: []Fault{{"Block", "0, since Wait would keep its key blocked"}}}
 	}
 	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		d, err := l.AllowN(ctx, p, key, n)
 		if err != nil {
 			return err

@@ -98,3 +98,22 @@ func TestWaitRejectsBlock(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// A caller who has gone already takes nothing, and nobody waits for a place that he could not give back.
+func TestWaitTakesNothingInVain(t *testing.T) {
+	t.Parallel()
+	l := halt.New(storetest.NewModel(nil), nil)
+	p := halt.Policy{Name: "api", Limit: 3, Window: time.Hour}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := l.Wait(ctx, p, "k"); !errors.Is(err, context.Canceled) {
+		t.Errorf("an ended context: %v", err)
+	}
+	if d, err := l.Peek(t.Context(), p, "k"); err != nil || d.Remaining != 3 {
+		t.Errorf("%d remain, %v", d.Remaining, err)
+	}
+	inside := halt.Policy{Name: "inside", Limit: 3, Window: time.Hour, Algorithm: halt.InFlight}
+	if err := l.Wait(t.Context(), inside, "k"); !errors.Is(err, halt.ErrInvalidPolicy) {
+		t.Errorf("in flight: %v", err)
+	}
+}

@@ -47,7 +47,8 @@ type Config struct {
 	FailClosed bool
 	// Attach lets the handler read what was decided, with [Verdict]. It costs a few allocations.
 	Attach bool
-	// ResolveTimeout is how long each rule's Resolve may take, told by its context. Default: 1 s.
+	// ResolveTimeout is how long each rule's Resolve may take, told by its context; let it be longer than a
+	// PolicyCache's LoadTimeout. Default: 2 s.
 	ResolveTimeout time.Duration
 	// OnDenied answers denied requests, after the header fields were set; what it returns goes to fiber's error handling, so
 	// that with a *fiber.Error the ErrorHandler answers. Default: d.Status() and problem details, written at once.

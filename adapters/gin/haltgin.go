@@ -35,6 +35,7 @@ func Middleware(l *halt.Limiter, c Config) gin.HandlerFunc {
 		defer func() { p.Leave(outcome) }()
 		if d, ok := p.Denied(); ok {
 			c.Abort()
+			c.Status(d.Status()) // of an OnDenied that writes none
 			denied(c, d)
 			return
 		}

@@ -50,17 +50,18 @@ type Rule[R any] struct {
 	Policy halt.Policy
 	// Resolve finds the policy of a request: of its user's plan, say. A PolicyCache's Get makes a good one. Its context ends
 	// with the request, or after Config.ResolveTimeout. If it fails, the rule is skipped, or with FailClosed the request
-	// refused.
+	// refused: so a PolicyCache wants a Default, or whoever is unknown is not limited.
 	Resolve func(ctx context.Context, r R) (halt.Policy, error)
 	// Key says whose budget it is. Required.
 	Key Key[R]
-	// Cost is what the request costs; nil: 1. At 0 the rule doesn't apply. It is asked before the key and the policy.
+	// Cost is what the request costs; nil: 1. At 0 the rule doesn't apply. It is asked before the key and the policy. A cost
+	// below 0 refuses the request (503), FailClosed or not: of a figure that the client gives, see to its least value.
 	Cost func(R) int64
 	// Settle, if set, is asked for the true cost after the handler; what Cost reserved until then is corrected by it. The
 	// policy's algorithm must be FixedWindow, SlidingWindow or InFlight, since a bucket drains what was reserved.
 	//
 	// With a Block in the policy, the block begins when a request whose true cost isn't 0 spends the last of the budget.
-	// What requests still under way have reserved counts as spent until then.
+	// What requests still under way have reserved counts as spent until then. A Resolve that returns a bucket fails.
 	Settle func(R, Outcome) int64
 	// Shadow makes the rule one that only observes: it spends on a budget of its own and refuses, delays and shows nothing.
 	Shadow bool
@@ -78,7 +79,8 @@ type Config[R any] struct {
 	FailClosed bool
 	// Attach puts the Verdict into the context that Pass.Context returns.
 	Attach bool
-	// ResolveTimeout is how long each Resolve may take, told by its context. 0: 1 s.
+	// ResolveTimeout is how long each Resolve may take, told by its context. 0: 2 s, which is longer than a
+	// PolicyCache with its default LoadTimeout makes a request wait.
 	ResolveTimeout time.Duration
 	// OnError observes what fails, a [*RuleError] or the store's error. It must not write to the request. Without it, what
 	// fails in a rule is logged to slog.Default, one in ten seconds, and a failing store is left to the limiter to tell.
@@ -118,7 +120,7 @@ func (c *Config[R]) check(l *halt.Limiter) error {
 		fault("Rules", "one or more")
 	}
 	if c.ResolveTimeout < 0 {
-		fault("ResolveTimeout", "0 (1 s) or more")
+		fault("ResolveTimeout", "0 (2 s) or more")
 	}
 	for i := range c.Rules {
 		r := &c.Rules[i]

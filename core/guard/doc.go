@@ -1,6 +1,7 @@
 // Package guard is Halt's middleware without a protocol: it turns the rules of a [Config] into one call to a
 // [halt.Limiter] per request, and what comes of it into a verdict. It is meant for authors of adapters; users find the
-// same types, bound to their framework's context, in its adapter.
+// types bound to their framework's context in its adapter, and here what is the same for all: [Verdict], the [Reason] of a
+// [Denial], and the errors.
 //
 // A [Guard] is entered with a request of any type R and left when the request is done:
 //

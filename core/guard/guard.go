@@ -25,7 +25,7 @@ func New[R any](l *halt.Limiter, c Config[R]) (*Guard[R], error) {
 		return nil, err
 	}
 	if c.ResolveTimeout == 0 {
-		c.ResolveTimeout = time.Second
+		c.ResolveTimeout = 2 * time.Second // longer than a PolicyCache waits
 	}
 	c.Rules = append([]Rule[R](nil), c.Rules...)
 	g := &Guard[R]{limiter: l, config: c}
@@ -226,7 +226,8 @@ var errDenied = errors.New("halt: denied")
 // spoiled tells that a rule failed. It reports false if the request is denied for it.
 func (p *Pass[R]) spoiled(rule int, policy string, err error) bool {
 	p.guard.tell(p.r, &RuleError{Rule: rule, Policy: policy, Err: err})
-	if p.guard.config.Rules[rule].Shadow || !p.closed() {
+	// A cost below 0 is often the client's own figure: skipping the rule would be a way past it.
+	if p.guard.config.Rules[rule].Shadow || !p.closed() && !errors.Is(err, ErrNegativeCost) {
 		return true
 	}
 	p.denial = Denial{Reason: Unavailable}

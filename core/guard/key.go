@@ -8,6 +8,10 @@ import (
 
 // Key says whose budget a request draws on. It is made by [By], by an adapter's functions or by combining keys, and has
 // no other form: a key always says its kind, so that no value of one kind ever meets another's budget.
+//
+// As the Limiter gets it, for a Reset by hand, say, it is kind:value, such as "user:42" or "ip:192.0.2.1"; of an And the
+// length of the first, the first and the second, "12:ip:192.0.2.1&user:42"; of Everyone "everyone". The kinds ip, apikey,
+// header and route are those of the adapters' functions: a By of such a kind shares their budgets.
 type Key[R any] struct {
 	// add appends the key to b; it reports false if the request has none, and what b then holds beyond its old length has
 	// no meaning.

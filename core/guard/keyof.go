@@ -6,12 +6,24 @@ func (k Key[R]) Of(r R) string {
 	if k.same != "" {
 		return k.same
 	}
-	if k.add == nil {
+	var buf [64]byte
+	b, ok := k.Append(buf[:0], r)
+	if !ok {
 		return ""
 	}
-	var buf [64]byte
-	key, _ := k.of(buf[:0], r)
-	return key
+	return string(b)
+}
+
+// Append is Of for adapters that make many keys: it appends the key to b, or reports false if r has none.
+func (k Key[R]) Append(b []byte, r R) ([]byte, bool) {
+	if k.add == nil {
+		return b, false
+	}
+	out, ok := k.add(b, r)
+	if !ok {
+		return b, false
+	}
+	return out, true
 }
 
 // Fault says what a key must be to be used, or "" if it can be.

@@ -29,6 +29,9 @@ func TestKeyOf(t *testing.T) {
 			if got := c.key.Of(c.of); got != c.want {
 				t.Errorf("Of = %q, want %q", got, c.want)
 			}
+			if got, ok := c.key.Append([]byte("x"), c.of); string(got) != "x"+c.want || ok != (c.want != "") {
+				t.Errorf("Append = %q, %v", got, ok)
+			}
 			if got := c.key.Fault(); got != c.fault {
 				t.Errorf("Fault = %q, want %q", got, c.fault)
 			}

@@ -86,6 +86,16 @@ func (v Verdict) Of(policy string) (halt.Decision, bool) {
 	return halt.Decision{}, false
 }
 
+// OfShadow is Of for the shadow rule of a policy: what it would have decided.
+func (v Verdict) OfShadow(policy string) (halt.Decision, bool) {
+	for i := len(v.Charges) - 1; i >= 0; i-- {
+		if v.Charges[i].Policy.Name == policy && v.Charges[i].Mode == halt.Shadow {
+			return v.Decisions[i], true
+		}
+	}
+	return halt.Decision{}, false
+}
+
 type verdictKey struct{}
 
 // VerdictOf returns the Verdict that guards with Attach have put into the context: an empty one if there were none.

@@ -46,9 +46,11 @@ type Config struct {
 	FailClosed bool
 	// Attach lets the handler read what was decided, with [Verdict]. It costs a few allocations.
 	Attach bool
-	// ResolveTimeout is how long each rule's Resolve may take, told by its context. Default: 1 s.
+	// ResolveTimeout is how long each rule's Resolve may take, told by its context; let it be longer than a
+	// PolicyCache's LoadTimeout. Default: 2 s.
 	ResolveTimeout time.Duration
-	// OnDenied answers denied requests, after the header fields were set. Default: d.Status() and problem details.
+	// OnDenied answers denied requests, after the header fields were set. It has to write the status, d.Status() as a rule:
+	// if it writes nothing, net/http answers 200. Default: d.Status() and problem details.
 	OnDenied func(w http.ResponseWriter, r *http.Request, d Denial)
 	// OnError observes what fails: a *guard.RuleError, or the store's error. It must not write to the request. The
 	// errors' texts can hold internals.

@@ -145,9 +145,9 @@ func TestTrustedProxies(t *testing.T) {
 		{"IPv4 in IPv6 form", []netip.Prefix{netip.PrefixFrom(netip.MustParseAddr("::ffff:10.0.0.0"), 104)}, "10.1.1.1:80", true},
 		{"the same, another", []netip.Prefix{netip.PrefixFrom(netip.MustParseAddr("::ffff:10.0.0.0"), 104)}, "11.1.1.1:80", false},
 		{"host bits", prefixes("10.9.9.9/8"), "10.1.1.1:80", true},
-		{"all of IPv4", prefixes("0.0.0.0/0"), "192.0.2.1:80", true},
-		{"all of IPv6 is not all of IPv4", prefixes("::/0"), "192.0.2.1:80", false},
-		{"all of IPv6", prefixes("::/0"), "[2001:db8::1]:80", true},
+		{"half of IPv4", prefixes("128.0.0.0/1"), "192.0.2.1:80", true},
+		{"half of IPv6 is none of IPv4", prefixes("::/1"), "192.0.2.1:80", false},
+		{"half of IPv6", prefixes("::/1"), "[2001:db8::1]:80", true},
 		{"with a zone", prefixes("fe80::/10"), "[fe80::1%eth0]:80", true},
 		{"single address", prefixes("192.0.2.1/32"), "192.0.2.1:80", true},
 		{"its neighbour", prefixes("192.0.2.1/32"), "192.0.2.2:80", false},
@@ -162,6 +162,13 @@ func TestTrustedProxies(t *testing.T) {
 	}}})
 	if err == nil || !strings.Contains(err.Error(), "Rules[0].Key must be made with valid prefixes") {
 		t.Errorf("an invalid prefix: %v", err)
+	}
+	for _, everyone := range []string{"0.0.0.0/0", "::/0"} {
+		if _, err := httpkit.New(halt.New(admitting(), nil), framework, config{Rules: []rule{{
+			Policy: perHour("api", 1), Key: framework.ByIP(netip.MustParsePrefix(everyone)),
+		}}}); err == nil {
+			t.Errorf("%s is trusted", everyone)
+		}
 	}
 }
 

@@ -14,7 +14,8 @@ type Style uint8
 
 const (
 	// Standard writes RateLimit-Policy and RateLimit as draft-ietf-httpapi-ratelimit-headers-10 has them: one item per
-	// policy. It is the default.
+	// policy. Its t is when the budget is whole again, or of a policy that refuses when to come again. InFlight, Unlimited
+	// and shadow rules have no item. It is the default.
 	Standard Style = iota
 	// Legacy writes X-RateLimit-Limit, X-RateLimit-Remaining and X-RateLimit-Reset (Unix time in seconds) of the policy
 	// with the least remaining.

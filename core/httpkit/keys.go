@@ -27,12 +27,15 @@ type Framework[R any] struct {
 // address of X-Forwarded-For that is not. Only what a trusted proxy has written is ever believed. An IPv6 address counts
 // by its /64, since one subscriber has that many; an IPv4 address in IPv6 form counts as IPv4.
 //
+// If all hops are trusted, the farthest is the client. A prefix of length 0 is rejected: whoever trusts everyone lets every
+// client choose its budget.
+//
 // A request whose address can't be told has no key: the peer is a Unix socket, or the decisive hop is no address.
 func (f Framework[R]) ByIP(trustedProxies ...netip.Prefix) guard.Key[R] {
 	trusted := make([]netip.Prefix, 0, len(trustedProxies))
 	for _, p := range trustedProxies {
-		if !p.IsValid() {
-			return guard.Invalid[R](fmt.Sprintf("made with valid prefixes, not %v", p))
+		if !p.IsValid() || p.Bits() == 0 {
+			return guard.Invalid[R](fmt.Sprintf("made with valid prefixes of some length, not %v", p))
 		}
 		trusted = append(trusted, unmap(p))
 	}

@@ -14,7 +14,8 @@ var (
 
 	// AuthEndpoints allows 5 failures in any minute and then blocks for 5 minutes: for logins, password resets and codes.
 	// Key: the account and the address together (ByIP().And(…)), so that nobody can lock somebody else out. Rule: with
-	// Settle set to ChargeOn(401, 403), so that only failures count.
+	// Settle set to ChargeOn(401, 403), so that only failures count. Normalise the account (case, spaces) as the login does,
+	// or each spelling has a budget. Logins of one account that run at once hold a place each until they are answered.
 	AuthEndpoints = halt.Policy{
 		Name: "auth", Limit: 5, Window: time.Minute, Algorithm: halt.SlidingWindow, Block: 5 * time.Minute,
 	}

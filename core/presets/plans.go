@@ -1,6 +1,7 @@
 package presets
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -8,7 +9,9 @@ import (
 )
 
 // Plans: requests an hour, by what a customer pays. Key: the customer (user, organisation or API key). All are of one
-// name, so that who changes to another plan takes along what the hour has used.
+// name, so that who changes to another plan takes along what was used. They are token buckets: who has used 1500 of Pro and
+// changes to Free waits until Free's rate has made up for it. Rules with a Settle need a window instead: copy one and set
+// its Algorithm.
 var (
 	Free       = plan("free", 100)          // 100 an hour
 	Starter    = plan("starter", 500)       // 500 an hour
@@ -22,7 +25,7 @@ func plan(name string, limit int64) halt.Policy {
 }
 
 // Plan returns the plan of that name, in whatever case: free, starter, pro, business or enterprise. Any other is
-// halt.ErrUnknownPolicy. It makes a resolver's last line:
+// an error that matches halt.ErrUnknownPolicy. It makes a resolver's last line:
 //
 //	return presets.Plan(user.Plan)
 func Plan(name string) (halt.Policy, error) {
@@ -31,7 +34,7 @@ func Plan(name string) (halt.Policy, error) {
 			return *p, nil
 		}
 	}
-	return halt.Policy{}, halt.ErrUnknownPolicy
+	return halt.Policy{}, fmt.Errorf("%w: plan %.80q", halt.ErrUnknownPolicy, name)
 }
 
 // Quotas: requests per calendar day or month in UTC. Key: the customer. Quotas of one length are of one name, so that an

@@ -166,7 +166,7 @@ func (c *Collector) decided(s *stripe, e *halt.Event) {
 			}
 		case halt.Credit:
 			if !ch.Shadow {
-				p.cost -= ch.Cost
+				p.cost = add(p.cost, -ch.Cost)
 			}
 		default: // a Peek spends nothing
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"math"
 	"reflect"
 	"strings"
 	"sync"
@@ -27,12 +28,12 @@ func TestSumsUnderConcurrency(t *testing.T) {
 		last := int64(0)
 		for {
 			s := c.Snapshot()
-			if n := s.Total.Allowed + s.Total.Refused; n < last || n > workers*each {
+			n := s.Total.Allowed + s.Total.Refused
+			if n < last || n > workers*each {
 				t.Errorf("%d calls, after %d", n, last)
 				return
-			} else {
-				last = n
 			}
+			last = n
 			select {
 			case <-done:
 				return
@@ -243,6 +244,18 @@ func TestNamesOfOneSlot(t *testing.T) {
 	s := c.Snapshot()
 	if len(s.Policies) != 2 || s.Policies[0].Allowed != 6 || s.Policies[1].Allowed != 3 {
 		t.Errorf("%+v", s.Policies)
+	}
+}
+
+func TestAddSaturates(t *testing.T) {
+	for _, test := range [][3]int64{
+		{1, 2, 3}, {-2, 5, 3}, {5, -7, -2}, {0, 0, 0},
+		{math.MaxInt64, 1, math.MaxInt64}, {math.MaxInt64, -1, math.MaxInt64 - 1}, {1 << 62, 1 << 62, math.MaxInt64},
+		{-1 << 62, math.MinInt64 + 1, math.MinInt64}, {math.MinInt64, math.MaxInt64, -1},
+	} {
+		if got := add(test[0], test[1]); got != test[2] {
+			t.Errorf("%d + %d is %d", test[0], test[1], got)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log"
 	"net/http"
+	"net/http/httptest"
 	"time"
 
 	halt "github.com/halt-dev/halt/core"
@@ -51,11 +52,13 @@ func ExampleCollector_Handler() {
 	mux := http.NewServeMux()
 	mux.Handle("GET /internal/halt", onlyAdmins(statistics.Handler()))
 
-	r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://localhost/internal/halt", nil)
-	if err != nil {
-		log.Fatal(err)
+	ask := func(password string) int {
+		r := httptest.NewRequest(http.MethodGet, "/internal/halt", nil)
+		r.SetBasicAuth("admin", password)
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, r)
+		return w.Code
 	}
-	_, pattern := mux.Handler(r)
-	fmt.Println(pattern)
-	// Output: GET /internal/halt
+	fmt.Println(ask("wrong"), ask("correct"))
+	// Output: 401 200
 }

@@ -186,8 +186,6 @@ func (s *stream) WriteHeader(int)     {}
 func (s *stream) Flush()              {}
 
 // TestStream follows a stream to the end of its context.
-//
-//nolint:forbidigo // the bubble's clock
 func TestStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := New(nil)
@@ -223,7 +221,7 @@ func TestManyClients(t *testing.T) {
 	c := New(nil)
 	l := limiter(c)
 	guarded := halthttp.Middleware(l, halthttp.Config{Rules: []halthttp.Rule{{
-		Policy: perHour(1000), Key: halthttp.Everyone(), Settle: halthttp.ChargeOn(500), // so the writer is wrapped
+		Policy: halt.Policy{Name: "guard", Limit: 1000, Window: time.Hour, Algorithm: halt.SlidingWindow}, Key: halthttp.Everyone(), Settle: halthttp.ChargeOn(500), // so the writer is wrapped
 	}}})(c.Handler())
 	server := httptest.NewUnstartedServer(guarded)
 	server.Config.WriteTimeout = 500 * time.Millisecond // a stream outlives it

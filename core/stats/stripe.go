@@ -115,8 +115,11 @@ func (p *policyCell) describe(policy *halt.Policy) {
 
 // add returns a+b of costs, or what an int64 can hold of it.
 func add(a, b int64) int64 {
-	if b > math.MaxInt64-a {
+	switch {
+	case b > 0 && a > math.MaxInt64-b:
 		return math.MaxInt64
+	case b < 0 && a < math.MinInt64-b:
+		return math.MinInt64
 	}
 	return a + b
 }
