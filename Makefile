@@ -7,12 +7,14 @@ SHELL := bash
 # The repository's own workspace decides what is tested: not one around the clone, not GOWORK=off in a profile.
 export GOWORK := $(CURDIR)/go.work
 
-# For one package's tests, and for one fuzz target.
+# For one package's tests, for one fuzz target, and for the load on one port.
 TESTTIMEOUT ?= 10m
 FUZZTIME    ?= 30s
-# Passed on as they are, e.g. TESTFLAGS='-run TestBudget -v' or BENCHFLAGS=-h.
+LOADTIME    ?= 30s
+# Passed on as they are, e.g. TESTFLAGS='-run TestBudget -v', BENCHFLAGS=-h or LOADFLAGS='-rate 1000'.
 TESTFLAGS   ?=
 BENCHFLAGS  ?=
+LOADFLAGS   ?=
 
 # Shell commands that print the modules, as folders relative to the root: those of the workspace, and those on disk.
 # tools/ is on disk only: inside the workspace its versions would leak into every other module.
@@ -63,6 +65,15 @@ fuzz: ## Run every fuzz target for FUZZTIME (30s)
 .PHONY: bench
 bench: ## Measure beside peers and rewrite docs/benchmarks.md
 	cd tests && go run ./bench -out ../docs/benchmarks.md $(BENCHFLAGS)
+
+.PHONY: screenshots
+screenshots: ## Make the pictures of the dashboard, docs/img (a good minute)
+	scripts/prerequisites.sh
+	cd tests && go run ./browser/screenshots -out ../docs/img
+
+.PHONY: load
+load: ## Put load on every port of the demo for LOADTIME (30s)
+	cd tests && go test ./load -count=1 -timeout=$(TESTTIMEOUT) -v -run TestDemoUnderLoad -args -duration $(LOADTIME) $(LOADFLAGS)
 
 # Never `go work sync`: it raises a module's requirements to whatever its siblings need.
 .PHONY: tidy

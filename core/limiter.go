@@ -111,9 +111,11 @@ func (l *Limiter) single(ctx context.Context, p *Policy, key string, n int64, m 
 			start := call.start(l)
 			if d, err = l.one.TakeOne(ctx, *c); err != nil {
 				d, err = Decision{}, l.failed(ctx, err, false)
+				call.event.Err = err
 			}
 			call.Decisions[0] = d
-			call.end(ctx, l, start, err)
+			call.stop(l, start)
+			call.event.Store = l.name
 			l.count(ctx, &call.event)
 		}
 		call.release()
@@ -149,8 +151,12 @@ type Call struct {
 	spared    int      // how many of them there were
 }
 
-// calls are those of one charge, which single fills in where it is.
-var calls = sync.Pool{New: func() any { return &Call{Charges: make([]Charge, 1), Decisions: make(Decisions, 1)} }}
+// calls are those of one charge, which single fills in where it is. Their events are complete but for what a call changes.
+var calls = sync.Pool{New: func() any {
+	c := &Call{Charges: make([]Charge, 1), Decisions: make(Decisions, 1)}
+	c.event = Event{Charges: c.Charges, Decisions: c.Decisions}
+	return c
+}}
 
 // release returns a call to calls, without what belongs to somebody else. If the store panics it is not called, and the
 // call is garbage.
@@ -224,19 +230,23 @@ func (c *Call) start(l *Limiter) time.Duration {
 	return time.Since(epoch)
 }
 
-// end completes the event of a call that started then.
-func (c *Call) end(ctx context.Context, l *Limiter, start time.Duration, err error) {
-	e := &c.event
-	e.Elapsed = 0
+// stop notes how long the call took that started then.
+func (c *Call) stop(l *Limiter, start time.Duration) {
+	c.event.Elapsed = 0
 	if start != untimed {
-		e.Elapsed = time.Since(epoch) - start
+		c.event.Elapsed = time.Since(epoch) - start
 		c.quick, c.spared = nil, 0
-		if l.counted && e.Elapsed < quickly {
+		if l.counted && c.event.Elapsed < quickly {
 			c.quick = l
 		}
 	}
-	e.Charges, e.Decisions, e.Store = c.Charges, c.Decisions, l.name
-	e.Err, e.FailedOpen = err, err != nil && c.FailOpen && ctx.Err() == nil
+}
+
+// end completes the event of a call that started then.
+func (c *Call) end(ctx context.Context, l *Limiter, start time.Duration, err error) {
+	c.stop(l, start)
+	e := &c.event
+	e.Decisions, e.Err, e.FailedOpen = c.Decisions, err, err != nil && c.FailOpen && ctx.Err() == nil
 }
 
 // take decides a valid call.

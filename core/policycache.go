@@ -34,7 +34,7 @@ type PolicyCacheOptions struct {
 	// LoadTimeout is the longest that a Get waits for a load, and when the load's context ends.
 	// 0 means a second: far more than a query by key needs, and little enough for a request to bear once.
 	LoadTimeout time.Duration
-	// MaxEntries is how many keys are kept; those being loaded come on top. 0 means 100,000: about 30 MB when full.
+	// MaxEntries is how many keys are kept; those being loaded come on top. 0 means 100,000: about 30 MB when full of short keys.
 	MaxEntries int
 	// Default is returned for a key whose policy is unknown when its load fails or takes longer than LoadTimeout.
 	// The zero Policy means none: Get then returns the error.

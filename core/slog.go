@@ -123,12 +123,16 @@ func (l *LogObserver) refused(ctx context.Context, e *Event, c *Charge, d *Decis
 
 // failed logs the kind of a failure: the error's text can hold internals of the store's.
 func (l *LogObserver) failed(ctx context.Context, e *Event) {
+	kind := ErrorKind(e.Err)
+	if kind == "canceled" {
+		return // the caller has gone, the store has not failed
+	}
 	suppressed, due := l.failures.nextIn(l.o.Every)
 	if !due {
 		return
 	}
 	attrs := appendLabel([]slog.Attr{slog.String("store", e.Store)}, "route", e.Route)
-	attrs = append(attrs, slog.String("error", ErrorKind(e.Err)), slog.Bool("failed_open", e.FailedOpen),
+	attrs = append(attrs, slog.String("error", kind), slog.Bool("failed_open", e.FailedOpen),
 		slog.Int64("suppressed", suppressed))
 	l.to().LogAttrs(ctx, slog.LevelWarn, "halt: decision failed", attrs...)
 }

@@ -152,6 +152,11 @@ func (failing) Take(context.Context, []halt.Charge, []halt.Decision) error {
 }
 func (failing) Reset(context.Context, halt.Policy, string) error { return nil }
 
+// deserted is a store whose callers leave.
+type deserted struct{ failing }
+
+func (deserted) Take(ctx context.Context, _ []halt.Charge, _ []halt.Decision) error { return ctx.Err() }
+
 func TestLogObserverFailures(t *testing.T) {
 	logger, logged := lines(t)
 	l := observed(failing{}, halt.NewLogObserver(logger, nil))
@@ -161,6 +166,15 @@ func TestLogObserverFailures(t *testing.T) {
 		if err := l.Do(t.Context(), &c); !errors.Is(err, halt.ErrStore) {
 			t.Fatal(err)
 		}
+	}
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	other, loggedOther := lines(t)
+	if _, err := observed(deserted{}, halt.NewLogObserver(other, nil)).Allow(gone, p, "k"); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if got := loggedOther(); len(got) != 0 {
+		t.Errorf("the caller left, and that is no failure: %v", got)
 	}
 	got := logged()
 	if len(got) != 1 {

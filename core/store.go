@@ -95,6 +95,7 @@ type each struct {
 func (t *each) peek() error {
 	var wg sync.WaitGroup
 	errs := make([]error, len(t.cs))
+	panics := make([]any, len(t.cs))
 	for i, c := range t.cs {
 		if !c.Mode.Binds() {
 			continue
@@ -102,11 +103,17 @@ func (t *each) peek() error {
 		mode := c.Mode
 		c.Mode = Peek
 		wg.Go(func() {
+			defer func() { panics[i] = recover() }() // it is the caller's, who may recover
 			t.ds[i], errs[i] = t.one(t.ctx, c)
 			t.ds[i].Mode = mode
 		})
 	}
 	wg.Wait()
+	for _, v := range panics {
+		if v != nil {
+			panic(v) //nolint:forbidigo // passed on
+		}
+	}
 	for _, err := range errs {
 		if err != nil {
 			return err

@@ -30,5 +30,11 @@ func printCurls(out io.Writer, servers []server) {
 		}
 		fmt.Fprintf(out, "  curl -i %s'%s%s'  # %s\n", c.flags, servers[0].url, c.path, c.what)
 	}
+	for _, s := range servers {
+		if s.name == graphqlServer {
+			fmt.Fprintf(out, "\nA playground, limited by what queries cost: %s/\n", s.url)
+			fmt.Fprintf(out, "  curl -i '%s/query' -H 'Content-Type: application/json' -d '{\"query\": \"{ books(first: 50) { title similar { title } } }\"}'\n", s.url)
+		}
+	}
 	fmt.Fprintln(out)
 }

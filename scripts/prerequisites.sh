@@ -8,9 +8,11 @@ set -euo pipefail
 # shellcheck disable=SC2016 # need expands the commands
 needs() {
 	need 'a C compiler, for go test -race' 'command -v "${CC:-gcc}"' gcc libc6-dev
-	need 'Redis, for the tests on real servers' 'command -v redis-server' redis-server
+	need 'Redis, for the tests on real servers' 'command -v redis-server && command -v redis-cli' redis-server redis-tools
 	need 'memcached, for the same' 'command -v memcached' memcached
 	need 'PostgreSQL, for the same' 'command -v initdb || ls /usr/lib/postgresql/*/bin/initdb' postgresql
+	need 'Chromium, for the tests of the dashboard' 'command -v chromium || command -v chromium-browser || command -v google-chrome' chromium
+	need 'Prometheus and promtool, for the tests of the dashboards' 'command -v prometheus && command -v promtool' prometheus
 }
 
 need() {

@@ -193,6 +193,83 @@ func main() {
 		Beside: []string{"core"},
 		Needs:  []string{"github.com/gin-gonic/gin"},
 	},
+	{
+		Module: "adapters/gqlgen",
+		Program: `package main
+
+import (
+	"fmt"
+	"time"
+
+	_ "github.com/99designs/gqlgen/graphql/handler"
+
+	haltgqlgen "github.com/halt-dev/halt/adapters/gqlgen"
+	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/memory"
+)
+
+func main() {
+	points := halt.Policy{Name: "points", Limit: 1, Window: time.Hour}
+	extension := haltgqlgen.Limit(halt.New(memory.New(nil), nil), points, haltgqlgen.ByIP())
+	fmt.Println(extension != nil)
+}
+`,
+		Prints: "true\n",
+		Beside: []string{"core"},
+		Needs:  []string{"github.com/99designs/gqlgen/graphql/handler"},
+	},
+	{
+		Module: "adapters/otel",
+		Program: `package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	haltotel "github.com/halt-dev/halt/adapters/otel"
+	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/memory"
+)
+
+func main() {
+	observer, err := haltotel.New(nil)
+	if err != nil {
+		panic(err)
+	}
+	limiter := halt.New(memory.New(nil), &halt.Options{Observers: []halt.Observer{observer}})
+	for range 2 {
+		d, err := limiter.Allow(context.Background(), halt.Policy{Name: "api", Limit: 1, Window: time.Hour}, "somebody")
+		fmt.Println(d.Allowed, err)
+	}
+}
+`,
+		Prints: "true <nil>\nfalse <nil>\n",
+		Beside: []string{"core"},
+		Needs:  []string{"go.opentelemetry.io/otel"},
+	},
+	{
+		Module: "stores/redis",
+		Program: `package main
+
+import (
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+
+	haltredis "github.com/halt-dev/halt/stores/redis"
+	halt "github.com/halt-dev/halt/core"
+)
+
+func main() {
+	store, err := haltredis.New(redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"}), nil) // dials nothing yet
+	fmt.Println(halt.New(store, nil) != nil, err)
+}
+`,
+		Prints: "true <nil>\n",
+		Beside: []string{"core"},
+		Needs:  []string{"github.com/redis/go-redis/v9"},
+	},
 }
 
 // TestStranger is a stranger's `go get` of each module, from a proxy and outside of the workspace: the module resolves

@@ -10,11 +10,7 @@ import (
 	"github.com/halt-dev/halt/core/httpkit"
 )
 
-var framework = func() httpkit.Framework[*http.Request] {
-	f := httpkit.NetHTTP(route)
-	f.Path = path
-	return f
-}()
+var framework = httpkit.NetHTTP(route)
 
 // By returns the key of what f finds in a request, under a kind such as "user" (1 to 32 of a-z 0-9 _ -, a letter first).
 // A request for which f returns "" has no key: it is answered 400.
@@ -37,7 +33,8 @@ func ByClientIP() Key {
 	return framework.ByAddress(func(r *http.Request) string { return middleware.GetClientIP(r.Context()) })
 }
 
-// ByAPIKey returns the key of an API key in the header field of that name; a hash of it is stored. Unless something
+// ByAPIKey returns the key of an API key in the header field of that name; a hash of it is stored. A field that
+// comes twice is no key. Unless something
 // before has verified the API key, a caller who makes keys up makes a budget with each: let another rule bound ByIP then.
 func ByAPIKey(header string) Key { return framework.ByAPIKey(header) }
 

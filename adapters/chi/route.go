@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"github.com/go-chi/chi/v5"
+
+	"github.com/halt-dev/halt/core/httpkit"
 )
 
 // route returns the pattern of a request's route: what RoutePattern says once chi has routed, at any time before too.
@@ -27,7 +29,7 @@ func route(r *http.Request) string {
 		return rctx.RoutePattern()
 	}
 	// chi has not routed yet, or it has and the pattern ends in a wildcard; perhaps that of a router which is mounted.
-	routed := path(r)
+	routed := httpkit.RequestPath(r) // what chi routes by
 	if len(rctx.RoutePatterns) == 0 && rctx.RoutePath != "" {
 		routed = rctx.RoutePath // a middleware before, such as CleanPath, has chosen it
 	}
@@ -59,12 +61,4 @@ func trim(pattern string) string {
 		return pattern
 	}
 	return strings.TrimSuffix(strings.TrimSuffix(pattern, "//"), "/")
-}
-
-// path returns what chi routes by.
-func path(r *http.Request) string {
-	if r.URL.RawPath != "" {
-		return r.URL.RawPath
-	}
-	return r.URL.Path
 }

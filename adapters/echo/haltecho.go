@@ -20,8 +20,8 @@ func Limit(l *halt.Limiter, p halt.Policy, key Key) echo.MiddlewareFunc {
 // Middleware returns a middleware that applies the rules of c to each request. It panics if c can't be used, with an
 // error that matches guard.ErrInvalidConfig and names every fault.
 //
-// An error that the handler returns settles as the code of the *echo.HTTPError that it is or wraps, else as a 500, unless
-// an answer was written before; what an HTTPErrorHandler makes of it is not known yet. A handler that panics settles as a
+// An error that the handler returns settles as the status that echo's DefaultHTTPErrorHandler makes of it, unless an answer
+// was written before; what an HTTPErrorHandler of your own makes of it is not known yet. A handler that panics settles as a
 // 500, and the panic goes on. A leaky bucket's delay is spent before the handler runs; it ends when the client hangs up,
 // which net/http notices only once the request's body has been read, or at a deadline such as ContextTimeout's. The
 // middleware then returns an *echo.HTTPError, 499 or 503, that wraps the context's.
@@ -71,10 +71,15 @@ func status(c echo.Context, err error) int {
 	if err == nil || c.Response().Committed {
 		return c.Response().Status
 	}
-	if he := (*echo.HTTPError)(nil); errors.As(err, &he) {
-		return he.Code
+	// As echo's own handler does: it looks through no wrapping, but at the error inside.
+	he, ok := err.(*echo.HTTPError) //nolint:errorlint // see above
+	if !ok {
+		return http.StatusInternalServerError
 	}
-	return http.StatusInternalServerError
+	if inner, ok := he.Internal.(*echo.HTTPError); ok { //nolint:errorlint // see above
+		he = inner
+	}
+	return he.Code
 }
 
 func writeProblem(c echo.Context, d Denial) error {

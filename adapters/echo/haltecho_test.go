@@ -173,7 +173,8 @@ func TestSettlesReturnedErrors(t *testing.T) {
 		{"an answer", func(c echo.Context) error { return c.String(201, "made") }, 201, nil},
 		{"nothing", func(echo.Context) error { return nil }, 200, nil},
 		{"an HTTPError", func(echo.Context) error { return echo.ErrUnauthorized }, 401, echo.ErrUnauthorized},
-		{"a wrapped HTTPError", func(echo.Context) error { return fmt.Errorf("login: %w", echo.ErrUnauthorized) }, 401, echo.ErrUnauthorized},
+		{"a wrapped HTTPError", func(echo.Context) error { return fmt.Errorf("login: %w", echo.ErrUnauthorized) }, 500, echo.ErrUnauthorized},
+		{"an HTTPError around another", func(echo.Context) error { return echo.NewHTTPError(500).SetInternal(echo.ErrUnauthorized) }, 401, echo.ErrUnauthorized},
 		{"any error", func(echo.Context) error { return plain }, 500, plain},
 		{"an answer and an error", func(c echo.Context) error { _ = c.String(202, "accepted"); return plain }, 202, plain},
 		{"an error that was rendered", func(c echo.Context) error { c.Error(echo.ErrForbidden); return nil }, 403, nil},
@@ -192,7 +193,9 @@ func TestSettlesReturnedErrors(t *testing.T) {
 				},
 			}}}))
 			e.GET("/", tt.handler)
-			do(e, "GET", "/")
+			if got := do(e, "GET", "/").Code; got != tt.status {
+				t.Errorf("the client gets %d", got)
+			}
 			if len(settled) != 1 || settled[0].Status != tt.status || !errors.Is(settled[0].Err, tt.err) || settled[0].Reserved != 1 {
 				t.Errorf("settled as %+v", settled)
 			}

@@ -14,7 +14,7 @@ var framework = httpkit.Framework[echo.Context]{
 	Path:   func(c echo.Context) string { return echo.GetPath(c.Request()) }, // what echo routes by
 	Route:  echo.Context.Path,
 	Remote: func(c echo.Context) string { return c.Request().RemoteAddr },
-	Header: func(c echo.Context, name string) string { return httpkit.RequestHeader(c.Request(), name) },
+	Header: func(c echo.Context, name string) (string, int) { return httpkit.RequestHeader(c.Request(), name) },
 }
 
 // By returns the key of what f finds in a request, under a kind such as "user" (1 to 32 of a-z 0-9 _ -, a letter first).
@@ -33,7 +33,8 @@ func ByIP(trustedProxies ...netip.Prefix) Key { return framework.ByIP(trustedPro
 // loopback, link-local and private addresses are. A request for which RealIP is no address has no key.
 func ByRealIP() Key { return framework.ByAddress(echo.Context.RealIP) }
 
-// ByAPIKey returns the key of an API key in the header field of that name; a hash of it is stored. Unless something
+// ByAPIKey returns the key of an API key in the header field of that name; a hash of it is stored. A field that
+// comes twice is no key. Unless something
 // before has verified the API key, a caller who makes keys up makes a budget with each: let another rule bound ByIP then.
 func ByAPIKey(header string) Key { return framework.ByAPIKey(header) }
 

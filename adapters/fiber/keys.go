@@ -46,7 +46,7 @@ func remote(c *fiber.Ctx) string {
 }
 
 // requestHeader returns all lines of a field. What it returns may be of the request's own memory.
-func requestHeader(c *fiber.Ctx, name string) string {
+func requestHeader(c *fiber.Ctx, name string) (value string, n int) {
 	var lines [][]byte
 	if c.App().Server().DisableHeaderNamesNormalizing {
 		lines = anyCase(c, name)
@@ -55,11 +55,11 @@ func requestHeader(c *fiber.Ctx, name string) string {
 	}
 	switch len(lines) {
 	case 0:
-		return ""
+		return "", 0
 	case 1:
-		return utils.UnsafeString(lines[0])
+		return utils.UnsafeString(lines[0]), 1
 	default:
-		return string(bytes.Join(lines, []byte(", ")))
+		return string(bytes.Join(lines, []byte(", "))), len(lines)
 	}
 }
 
@@ -117,7 +117,8 @@ func ByClientIP() Key {
 	})
 }
 
-// ByAPIKey returns the key of an API key in the header field of that name; a hash of it is stored. Unless something
+// ByAPIKey returns the key of an API key in the header field of that name; a hash of it is stored. A field that
+// comes twice is no key. Unless something
 // before has verified the API key, a caller who makes keys up makes a budget with each: let another rule bound ByIP then.
 func ByAPIKey(header string) Key { return framework.ByAPIKey(header) }
 

@@ -205,3 +205,16 @@ func TestBlockWithoutSettle(t *testing.T) {
 	w.clock.Advance(time.Second)
 	w.admit(g, success)
 }
+
+// A budget that costs don't divide is exhausted when the next would not fit.
+func TestBlockBeginsWhenTheNextDoesNotFit(t *testing.T) {
+	w := newWorld(t)
+	g := w.rules(guard.Rule[*request]{
+		Policy: logins(), Key: byUser(), Settle: guard.ChargeOn[*request](401), Cost: func(*request) int64 { return 2 },
+	})
+	w.admit(g, failure, failure)
+	if d := w.deny(g, success, guard.QuotaExceeded); !d.Decision.Blocked || d.RetryAfter != 20*time.Minute {
+		t.Errorf("denied for %v by %+v, want the Block", d.RetryAfter, d.Decision)
+	}
+	w.quiet()
+}

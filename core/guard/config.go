@@ -49,7 +49,8 @@ type Rule[R any] struct {
 	// Policy is what is allowed. Either it or Resolve is set.
 	Policy halt.Policy
 	// Resolve finds the policy of a request: of its user's plan, say. A PolicyCache's Get makes a good one. Its context ends
-	// with the request, or after Config.ResolveTimeout. If it fails, the rule is skipped, or with FailClosed the request
+	// with the request, or after Config.ResolveTimeout, which it must heed: one that does not holds its request up, and what
+	// it returns then counts as a failure. If it fails, the rule is skipped, or with FailClosed the request
 	// refused: so a PolicyCache wants a Default, or whoever is unknown is not limited.
 	Resolve func(ctx context.Context, r R) (halt.Policy, error)
 	// Key says whose budget it is. Required.

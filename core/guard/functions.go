@@ -86,7 +86,10 @@ func (p *Pass[R]) policy(rule *Rule[R]) (policy halt.Policy, err error) {
 	}()
 	ctx, cancel := context.WithTimeout(p.ctx, p.guard.config.ResolveTimeout)
 	defer cancel()
-	if policy, err = rule.Resolve(ctx, p.r); err != nil {
+	if policy, err = rule.Resolve(ctx, p.r); err == nil {
+		err = ctx.Err() // one that did not look at its context is late all the same
+	}
+	if err != nil {
 		return halt.Policy{}, err
 	}
 	if err = policy.Validate(); err != nil {

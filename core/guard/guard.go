@@ -48,10 +48,18 @@ func rank(shared bool) int {
 
 // entry is a rule that applies to a request.
 type entry struct {
-	rule   int
-	charge int   // index of its charge; rules that meet on a budget share one
-	cost   int64 // the rule's own part of it
-	policy halt.Policy
+	rule     int
+	charge   int         // index of its charge; rules that meet on a budget share one
+	cost     int64       // the rule's own part of it
+	resolved halt.Policy // of a rule with a Resolve
+}
+
+// policyOf returns the policy of an entry's rule.
+func (p *Pass[R]) policyOf(e *entry) *halt.Policy {
+	if rule := &p.guard.config.Rules[e.rule]; rule.Resolve == nil {
+		return &rule.Policy
+	}
+	return &e.resolved
 }
 
 // Pass is a request on its way through a guard. It is not safe for concurrent use, and must not be used after Leave.
@@ -115,14 +123,25 @@ func (p *Pass[R]) gather() bool {
 			err = ErrNoKey
 		}
 		if err == nil {
-			p.call.Charges = append(p.call.Charges, halt.Charge{Key: key})
-			p.entries = append(p.entries, entry{rule: i, cost: cost})
+			p.call.Charges, p.entries = grown(p.call.Charges), grown(p.entries)
+			n := len(p.entries) - 1
+			p.call.Charges[n].Key = key
+			p.entries[n].rule, p.entries[n].cost = i, cost
 		} else if !p.spoiled(i, rule.Policy.Name, err) {
 			return false
 		}
 	}
 	// No policy is looked up for a request without a key.
 	return p.resolve()
+}
+
+// grown returns s with one more element. It is zero, since a pass clears what it has used: to write one would cost a copy.
+func grown[T any](s []T) []T {
+	if len(s) < cap(s) {
+		return s[:len(s)+1]
+	}
+	var zero T
+	return append(s, zero)
 }
 
 // resolve finds the policies of the entries and completes their charges, the n-th of the n-th, in place; it takes out
@@ -138,13 +157,13 @@ func (p *Pass[R]) resolve() bool {
 		e, c := &entries[n], &charges[n]
 		rule := &p.guard.config.Rules[e.rule]
 		var err error
-		if rule.Resolve == nil {
-			e.policy = rule.Policy
-		} else {
-			e.policy, err = p.policy(rule)
+		policy := &rule.Policy
+		if rule.Resolve != nil {
+			policy = &e.resolved
+			e.resolved, err = p.policy(rule)
 		}
 		if err == nil {
-			c.Policy, c.Cost = e.policy, e.cost
+			c.Policy, c.Cost = *policy, e.cost
 			if rule.Shadow {
 				c.Mode = halt.Shadow
 			}
@@ -153,7 +172,7 @@ func (p *Pass[R]) resolve() bool {
 		switch {
 		case err == nil:
 			p.entries = add(p.entries, e)
-		case errors.Is(err, errDenied) || !p.spoiled(e.rule, e.policy.Name, err):
+		case errors.Is(err, errDenied) || !p.spoiled(e.rule, policy.Name, err):
 			return false
 		}
 	}
@@ -162,7 +181,7 @@ func (p *Pass[R]) resolve() bool {
 		if p.guard.config.Rules[e.rule].Settle != nil {
 			p.call.Charges[e.charge].Policy.Block = 0 // it begins when the true cost is known
 			p.settles = true
-		} else if e.policy.Algorithm == halt.InFlight {
+		} else if p.policyOf(e).Algorithm == halt.InFlight {
 			p.settles = true
 		}
 	}
@@ -212,7 +231,7 @@ func (p *Pass[R]) evict(i int) error {
 	for n := range p.entries {
 		if e := p.entries[n]; e.charge != i {
 			kept = append(kept, e)
-		} else if !p.spoiled(e.rule, e.policy.Name, ErrSameBudget) {
+		} else if !p.spoiled(e.rule, p.policyOf(&e).Name, ErrSameBudget) {
 			return errDenied
 		}
 	}
@@ -264,11 +283,12 @@ func (p *Pass[R]) violated(e *entry) {
 	if d.Mode != halt.Take || d.Allowed {
 		return
 	}
+	policy := p.policyOf(e)
 	if len(p.denial.Violated) == 0 || d.RetryAfter > p.denial.Decision.RetryAfter {
-		p.denial.Policy, p.denial.Decision = e.policy, *d // of its charge, the Block may have been put off
+		p.denial.Policy, p.denial.Decision = *policy, *d // of its charge, the Block may have been put off
 	}
-	if !slices.Contains(p.denial.Violated, e.policy.Name) {
-		p.denial.Violated = append(p.denial.Violated, e.policy.Name)
+	if !slices.Contains(p.denial.Violated, policy.Name) {
+		p.denial.Violated = append(p.denial.Violated, policy.Name)
 	}
 }
 

@@ -199,3 +199,17 @@ func TestRegistryAndCacheResolve(t *testing.T) {
 	w.deny(g, ann, guard.QuotaExceeded)
 	w.ruleError(0, halt.ErrUnknownPolicy)
 }
+
+// A resolver that does not look at its context is late all the same, and what it returns is not used.
+func TestResolveIgnoresItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.deny(w.guard(guard.Config[*request]{FailClosed: true, ResolveTimeout: time.Millisecond, Rules: []guard.Rule[*request]{{
+			Key: byUser(), Resolve: func(context.Context, *request) (halt.Policy, error) {
+				time.Sleep(time.Second) //nolint:forbidigo // the bubble's clock
+				return fixed("late", 1), nil
+			},
+		}}}), &request{user: "ann"}, guard.Unavailable)
+		w.ruleError(0, context.DeadlineExceeded)
+	})
+}

@@ -29,7 +29,10 @@ func (p *Pass[R]) release() {
 	clear(p.entries)
 	clear(p.due)
 	var none R
-	p.guard, p.r, p.ctx, p.denial, p.decided, p.settles = nil, none, nil, Denial{}, false, false
+	p.guard, p.r, p.ctx, p.decided, p.settles = nil, none, nil, false, false
+	if p.denial.Reason != 0 {
+		p.denial = Denial{}
+	}
 	p.entries, p.due, p.scratch = p.entries[:0], p.due[:0], p.scratch[:0]
 	if cap(p.scratch) > maxScratch {
 		p.scratch = nil
@@ -62,7 +65,7 @@ func (p *Pass[R]) settle(o Outcome) {
 		}
 		if block != nil {
 			p.due = append(p.due, due{
-				halt.Charge{Policy: block.policy, Key: c.Key, Cost: 1, Mode: c.Mode}, d.Remaining, correction,
+				halt.Charge{Policy: *p.policyOf(block), Key: c.Key, Cost: block.cost, Mode: c.Mode}, d.Remaining, correction,
 			})
 		}
 	}
@@ -83,7 +86,7 @@ func (p *Pass[R]) settle(o Outcome) {
 		}
 	}
 	for i := range p.due {
-		if b := &p.due[i]; b.remaining == 0 {
+		if b := &p.due[i]; b.remaining < b.charge.Cost {
 			p.block(ctx, b.charge)
 		}
 	}
@@ -97,21 +100,21 @@ func (p *Pass[R]) actual(i int, admitted bool, o Outcome) (actual int64, block *
 		if e.charge != i {
 			continue
 		}
-		rule := &p.guard.config.Rules[e.rule]
+		rule, policy := &p.guard.config.Rules[e.rule], p.policyOf(e)
 		switch {
-		case !admitted && (rule.Settle != nil || e.policy.Algorithm == halt.InFlight):
+		case !admitted && (rule.Settle != nil || policy.Algorithm == halt.InFlight):
 			ok = true // a shadow rule of a request that others refused: nothing happened
 		case rule.Settle != nil:
 			cost, err := p.trueCost(rule, e.cost, o)
 			if err != nil {
-				p.guard.tell(p.r, &RuleError{Rule: e.rule, Policy: e.policy.Name, Err: err})
+				p.guard.tell(p.r, &RuleError{Rule: e.rule, Policy: policy.Name, Err: err})
 				cost = e.cost
 			}
-			if cost > 0 && e.policy.Block > 0 {
+			if cost > 0 && policy.Block > 0 {
 				block = e
 			}
 			actual, ok = sum(actual, cost), true
-		case e.policy.Algorithm == halt.InFlight:
+		case policy.Algorithm == halt.InFlight:
 			ok = true
 		default:
 			actual = sum(actual, e.cost)
@@ -141,7 +144,7 @@ func (p *Pass[R]) trueCost(rule *Rule[R], reserved int64, o Outcome) (cost int64
 	return cost, nil
 }
 
-// due is a block that begins if nothing remains.
+// due is a block that begins if what remains is less than the rule's cost, so that the next would be refused.
 type due struct {
 	charge     halt.Charge
 	remaining  int64

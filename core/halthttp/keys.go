@@ -19,7 +19,8 @@ func By(kind string, f func(*http.Request) string) Key { return guard.By(kind, f
 // as over a Unix socket, has no key.
 func ByIP(trustedProxies ...netip.Prefix) Key { return framework.ByIP(trustedProxies...) }
 
-// ByAPIKey returns the key of an API key in the header field of that name; a hash of it is stored. Unless something
+// ByAPIKey returns the key of an API key in the header field of that name; a hash of it is stored. A field that
+// comes twice is no key. Unless something
 // before has verified the API key, a caller who makes keys up makes a budget with each: let another rule bound ByIP then.
 func ByAPIKey(header string) Key { return framework.ByAPIKey(header) }
 

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"unsafe"
 
 	halt "github.com/halt-dev/halt/core"
 	"github.com/halt-dev/halt/core/guard"
@@ -73,6 +74,13 @@ func shown(c *halt.Charge) bool {
 
 // write sets RateLimit-Policy and RateLimit, or adds to what a middleware before has set.
 func (f policyFields) write(h Header, v guard.Verdict) {
+	if len(v.Charges) == 1 && shown(&v.Charges[0]) { // as below, of one member that is known
+		if member := f.member(&v.Charges[0].Policy); member != "" {
+			var buf [96]byte
+			set(h, member, appendLimit(buf[:0], v.Charges[0].Policy.Name, &v.Decisions[0]))
+			return
+		}
+	}
 	var policyBuf, limitBuf [192]byte
 	policies, limits := policyBuf[:0], limitBuf[:0]
 	only, n := "", 0
@@ -104,19 +112,35 @@ func (f policyFields) write(h Header, v guard.Verdict) {
 	if only == "" {
 		only = string(policies)
 	}
-	set(h, only, string(limits))
+	set(h, only, limits)
 }
 
-// set sets both fields, merged into those that are there. One allocation holds both of net/http's slices.
-func set(h Header, policies, limits string) {
+// values is what net/http's header holds of both fields: its slices, and the text of RateLimit's value.
+type values struct {
+	lines [2]string
+	text  [48]byte
+}
+
+// string returns b as a string, in text if there is room.
+func (v *values) string(b []byte) string {
+	if len(b) > len(v.text) {
+		return string(b)
+	}
+	copy(v.text[:], b) // for once: nobody else has v
+	return unsafe.String(&v.text[0], len(b))
+}
+
+// set sets both fields, merged into those that are there. For net/http's header one allocation holds all.
+func set(h Header, policies string, limits []byte) {
 	if m, ok := h.(http.Header); ok {
-		values := &[2]string{merged(m[fieldPolicy], policies), merged(m[fieldLimit], limits)}
-		m[fieldPolicy] = values[0:1:1]
-		m[fieldLimit] = values[1:2:2]
+		v := new(values)
+		v.lines = [2]string{merged(m[fieldPolicy], policies), merged(m[fieldLimit], v.string(limits))}
+		m[fieldPolicy] = v.lines[0:1:1]
+		m[fieldLimit] = v.lines[1:2:2]
 		return
 	}
 	h.Set(fieldPolicy, mergeLists(h.Get(fieldPolicy), policies))
-	h.Set(fieldLimit, mergeLists(h.Get(fieldLimit), limits))
+	h.Set(fieldLimit, mergeLists(h.Get(fieldLimit), string(limits)))
 }
 
 // merged is mergeLists for all lines of a field.

@@ -18,9 +18,8 @@ type Framework[R any] struct {
 	Path   func(R) string // the URL's path, as the router compares it
 	Route  func(R) string // the route's pattern, or "" where none is known
 	Remote func(R) string // the peer's address and port, as the connection has it
-	// Header returns the request's field of this canonical name: "" if it is absent, its lines joined by ", " if there are
-	// several.
-	Header func(r R, name string) string
+	// Header returns the request's field of this canonical name, its lines joined by ", ", and how many lines it has.
+	Header func(r R, name string) (value string, lines int)
 }
 
 // ByIP returns the key of the client's address: the peer's; or, if that is one of the trusted proxies, the right-most
@@ -42,7 +41,7 @@ func (f Framework[R]) ByIP(trustedProxies ...netip.Prefix) guard.Key[R] {
 	return guard.ByAppend("ip", func(b []byte, r R) []byte {
 		forwarded := ""
 		if len(trusted) > 0 {
-			forwarded = f.Header(r, "X-Forwarded-For")
+			forwarded, _ = f.Header(r, "X-Forwarded-For")
 		}
 		return appendAddress(b, f.Remote(r), forwarded, trusted)
 	})
@@ -58,7 +57,9 @@ func (f Framework[R]) ByAddress(addr func(R) string) guard.Key[R] {
 }
 
 // ByAPIKey returns the key of an API key in the header field of that name. What is stored is a hash of it: its SHA-256,
-// cut to 128 bits.
+// cut to 128 bits. A
+// field that comes twice is no key: what has verified it may have looked at the other line. Of Authorization, whose
+// credentials can be spelled in several ways, take By of what was parsed from it.
 //
 // Unless something before has verified the API key, a caller who makes keys up makes a budget with each: let another
 // rule bound ByIP then.
@@ -82,7 +83,9 @@ func (f Framework[R]) ofHeader(kind, name string, add func(b []byte, v string) [
 	}
 	name = canonical(name)
 	return guard.ByAppend(kind, func(b []byte, r R) []byte {
-		if v := strings.Trim(f.Header(r, name), " \t"); v != "" {
+		// What has verified a field that came twice may have looked at another of its lines.
+		if v, lines := f.Header(r, name); lines == 1 && strings.Trim(v, " \t") != "" {
+			v = strings.Trim(v, " \t")
 			return add(b, v)
 		}
 		return b

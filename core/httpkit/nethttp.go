@@ -29,17 +29,17 @@ func RequestPath(r *http.Request) string {
 }
 
 // RequestHeader is a Framework's Header for what has a net/http request.
-func RequestHeader(r *http.Request, name string) string {
-	if name == "Host" {
-		return r.Host // net/http keeps it apart
+func RequestHeader(r *http.Request, name string) (value string, lines int) {
+	if name == "Host" && r.Host != "" {
+		return r.Host, 1 // net/http keeps it apart
 	}
-	switch lines := r.Header[name]; len(lines) {
+	switch all := r.Header[name]; len(all) {
 	case 0:
-		return ""
+		return "", 0
 	case 1:
-		return lines[0]
+		return all[0], 1
 	default:
-		return strings.Join(lines, ", ")
+		return strings.Join(all, ", "), len(all)
 	}
 }
 

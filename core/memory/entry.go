@@ -10,7 +10,8 @@ import (
 // A slot is an entry of a table, or free: then all of it is zero.
 type slot struct {
 	fp uint64 // the fingerprint of the entry's storage key
-	// reset is twice the instant, in µs, from which the key is as one never seen; plus 1 if b is the place of a record.
+	// reset is four times the instant, in µs, from which the key is as one never seen; plus 1 if b is the place of a record;
+	// plus 2 if the last change left nothing to spend.
 	reset int64
 	// a and b are the key's state: At and Used of a bucket, Window and Used of a fixed window, Window and a record of the
 	// others. While the key is blocked its Used is in a record too. A record holds Counts or Used, then Until if blocked.
@@ -19,8 +20,9 @@ type slot struct {
 	a, b int64
 }
 
-func (s *slot) expired(now int64) bool { return s.reset>>1 <= now }
+func (s *slot) expired(now int64) bool { return s.reset>>2 <= now }
 func (s *slot) recorded() bool         { return s.reset&1 != 0 }
+func (s *slot) spent() bool            { return s.reset&2 != 0 }
 
 // resetOf returns the instant, in µs, from which the decision's key is as one never seen.
 func resetOf(d *halt.Decision) int64 { return int64(d.At) + int64(d.ResetAfter/time.Microsecond) }
@@ -76,7 +78,7 @@ func (t *table) save(s *slot, st *algorithm.State, p *halt.Policy, counts int, r
 	}
 	if need == 0 {
 		t.discard(s)
-		s.reset, s.b = reset<<1, st.Used
+		s.reset, s.b = reset<<2, st.Used
 		return
 	}
 	var r []int64
@@ -100,7 +102,7 @@ func (t *table) save(s *slot, st *algorithm.State, p *halt.Policy, counts int, r
 	if place != s.b {
 		t.discard(s)
 	}
-	s.reset, s.b = reset<<1|1, place
+	s.reset, s.b = reset<<2|1, place
 }
 
 // discard takes an entry's record away, if it has one.

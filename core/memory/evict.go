@@ -11,7 +11,7 @@ const (
 )
 
 // sweep looks at the next n entries, round and round, and removes those that are expired. If there are none and it has to
-// make room, it removes the one that is nearest to its reset. It returns how many it removed.
+// make room, it removes the one that is nearest to its reset, of those that are not exhausted if there are any. It returns how many it removed.
 func (t *table) sweep(now int64, n int, makeRoom bool) (removed int) {
 	victim, nearest := uint64(0), int64(math.MaxInt64)
 	for range len(t.slots) + n { // once round, although what is removed keeps the hand where it is
@@ -27,8 +27,12 @@ func (t *table) sweep(now int64, n int, makeRoom bool) (removed int) {
 			t.remove(t.hand) // and look at what takes its place
 			removed++
 		default:
-			if s.reset < nearest {
-				victim, nearest = s.fp, s.reset
+			reset := s.reset
+			if s.spent() {
+				reset += math.MaxInt64 / 2 // after all others
+			}
+			if reset < nearest {
+				victim, nearest = s.fp, reset
 			}
 			t.hand++
 		}

@@ -58,3 +58,41 @@ func TestNewcomerIsKept(t *testing.T) {
 		must(t, !take(t, s, p.Charge("new", 2)).Allowed, "the newcomer is forgotten")
 	}
 }
+
+// Of a policy's own flood, too, those survive that have nothing left: whoever is refused must not come back by it, however
+// near to its reset the key is.
+func TestFloodOfTheSamePolicy(t *testing.T) {
+	for _, a := range []halt.Algorithm{halt.TokenBucket, halt.LeakyBucket, halt.FixedWindow, halt.SlidingWindow} {
+		for _, block := range []time.Duration{0, time.Hour} {
+			t.Run(fmt.Sprint(a, " block ", block), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					const debtors, maxKeys = 100, 10_000
+					s := memory.New(&memory.Options{MaxKeys: maxKeys})
+					p := halt.Policy{Name: "api", Limit: 5, Window: time.Hour, Algorithm: a, Block: block}
+					for i := range debtors {
+						c := p.Charge(fmt.Sprint("debtor ", i), 1)
+						for take(t, s, c).Allowed {
+						}
+					}
+					time.Sleep(7 * time.Minute) //nolint:forbidigo // the bubble's clock: the flood is younger, and resets later
+					for i := range 10 * maxKeys {
+						take(t, s, p.Charge(fmt.Sprint("once ", i), 1))
+					}
+					if n := s.Len(); n > maxKeys {
+						t.Errorf("%d keys", n)
+					}
+					forgotten := 0
+					for i := range debtors {
+						// What has been regained meanwhile is theirs; being as good as new is not.
+						if d := take(t, s, p.Charge(fmt.Sprint("debtor ", i), 3)); d.Allowed {
+							forgotten++
+						}
+					}
+					if forgotten > 0 {
+						t.Errorf("%d of %d forgotten", forgotten, debtors)
+					}
+				})
+			})
+		}
+	}
+}

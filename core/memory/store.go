@@ -26,8 +26,9 @@ type Options struct {
 // At most MaxKeys keys are kept (for a moment, one more per call under way). A key is kept until its reset (see
 // [halt.Decision].ResetAfter); expired ones are removed bit by bit as new ones come, so a store that was full once shrinks
 // again. At the bound a new key takes the place of an expired one, else of the one nearest to its reset: of the next 16 that
-// its shard holds, round and round, not of all. So a key deep in debt outlives a flood of keys that are seen once. An eviction
-// is a loss of state nevertheless: what that key had used is forgotten early, and so is its block.
+// its shard holds, round and round, not of all; and of one that is exhausted or blocked only if all 16 are. So a key deep in
+// debt outlives a flood of keys that are seen once. An eviction is a loss of state nevertheless: what that key had used is
+// forgotten early, and so is its block.
 type Store struct {
 	hash   hasher
 	clock  clock
@@ -144,6 +145,9 @@ func (s *Store) keep(sh *shard, fp uint64, i int, found bool, st *algorithm.Stat
 		e = s.insert(sh, fp, reset)
 	}
 	sh.save(e, st, p, counts, reset)
+	if d.Remaining == 0 {
+		e.reset |= 2
+	}
 }
 
 // insert makes an entry for a new key, at the expense of others if need be.
@@ -156,7 +160,7 @@ func (s *Store) insert(sh *shard, fp uint64, reset int64) *slot {
 	if removed := sh.sweep(sh.last, look, full); removed > 0 {
 		s.n.Add(int64(-removed))
 	}
-	return sh.insert(fp, reset<<1)
+	return sh.insert(fp, reset<<2)
 }
 
 // zeroes returns n zeroes, which whoever changes them sets to 0 again.

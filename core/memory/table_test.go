@@ -74,7 +74,7 @@ func (m *machine) put(fp uint64, n int64, blocked bool) {
 			st.Counts = old.Counts
 		}
 	} else {
-		s = m.insert(fp, k.reset<<1)
+		s = m.insert(fp, k.reset<<2)
 	}
 	m.save(s, &st, p, counts, k.reset)
 	m.model[fp] = k
@@ -147,7 +147,7 @@ func (m *machine) check() {
 		var got algorithm.State
 		m.load(&got, s, want.policy, countsOf(want.policy))
 		if string(got.Append(nil)) != string(want.state.Append(nil)) || s.expired(want.reset-1) || !s.expired(want.reset) {
-			t.Fatalf("%x: %+v until %d, want %+v", fp, got, s.reset>>1, want)
+			t.Fatalf("%x: %+v until %d, want %+v", fp, got, s.reset>>2, want)
 		}
 		if s.recorded() {
 			recorded++

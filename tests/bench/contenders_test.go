@@ -2,7 +2,6 @@ package main
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"testing"
 	"time"
 )
@@ -62,18 +61,41 @@ func TestEveryHandlerLimits(t *testing.T) {
 				continue
 			}
 			t.Run(f.Name+" "+h.Name, func(t *testing.T) {
-				server := h.New(ruleFive)
+				s := h.start(ruleFive)
 				for client := range 2 {
 					for i := range 6 {
-						w := httptest.NewRecorder()
-						server.ServeHTTP(w, request(client))
 						want := http.StatusNoContent
 						if i == 5 {
 							want = http.StatusTooManyRequests
 						}
-						if w.Code != want {
-							t.Fatalf("client %d, request %d: %d, want %d", client, i+1, w.Code, want)
+						if got := s.status(client); got != want {
+							t.Fatalf("client %d, request %d: %d, want %d", client, i+1, got, want)
 						}
+					}
+				}
+			})
+		}
+	}
+}
+
+// What a contender spends on a measurement is on what is to be compared: the answers, and their headers or the lack of them.
+func TestRoundsAreChecked(t *testing.T) {
+	for _, f := range frameworks() {
+		for _, h := range f.Handlers {
+			t.Run(f.Name+" "+h.Name, func(t *testing.T) {
+				headers := h.Name != bareName && !h.Silent
+				r := h.start(ruleClients).round(0)
+				if r.check(headers) == nil && headers {
+					t.Error("no fault is found with answers that aren't there")
+				}
+				for range 2 {
+					r.empty()
+					r.serve()
+					if err := r.check(headers); err != nil {
+						t.Error(err)
+					}
+					if r.check(!headers) == nil {
+						t.Error("the headers were not looked at")
 					}
 				}
 			})
@@ -113,6 +135,24 @@ func TestMeasuresAll(t *testing.T) {
 		}
 		if _, err := weigh(d, 20_000); err != nil {
 			t.Error(err)
+		}
+	}
+}
+
+// The ratios rest on the bare framework coming first, and on the target being that of a peer that sends headers as Halt does.
+func TestFrameworks(t *testing.T) {
+	for _, f := range frameworks() {
+		if f.Handlers[0].Name != bareName || f.Handlers[1].Name != haltName || len(f.Handlers) < 3 {
+			t.Errorf("%s: %v, want the bare one, Halt, and peers", f.Name, f.names())
+		}
+		want := 0.5
+		for _, h := range f.Handlers {
+			if h.Silent {
+				want = 1
+			}
+		}
+		if f.atMost() != want {
+			t.Errorf("%s: at most %v, want %v", f.Name, f.atMost(), want)
 		}
 	}
 }

@@ -4,6 +4,11 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/valyala/fasthttp"
+
+	haltchi "github.com/halt-dev/halt/adapters/chi"
+	haltecho "github.com/halt-dev/halt/adapters/echo"
+	haltfiber "github.com/halt-dev/halt/adapters/fiber"
 	haltgin "github.com/halt-dev/halt/adapters/gin"
 	halt "github.com/halt-dev/halt/core"
 	"github.com/halt-dev/halt/core/halthttp"
@@ -49,6 +54,36 @@ func haltHTTP() []handler {
 		How: "`halthttp.Limit` with `ByIP()`: RateLimit-Policy, RateLimit",
 		New: func(r rule) http.Handler {
 			return halthttp.Limit(haltLimiter(clients), haltPolicy(r), halthttp.ByIP())(answer())
+		},
+	}}
+}
+
+func haltEcho() []handler {
+	return []handler{{
+		Name: haltName, Module: ours + "adapters/echo",
+		How: "`haltecho.Limit` with `ByIP()`: RateLimit-Policy, RateLimit",
+		New: func(r rule) http.Handler {
+			return echoServer(haltecho.Limit(haltLimiter(clients), haltPolicy(r), haltecho.ByIP()))
+		},
+	}}
+}
+
+func haltFiber() []handler {
+	return []handler{{
+		Name: haltName, Module: ours + "adapters/fiber",
+		How: "`haltfiber.Limit` with `ByIP()`: RateLimit-Policy, RateLimit",
+		Fast: func(r rule) fasthttp.RequestHandler {
+			return fiberServer(haltfiber.Limit(haltLimiter(clients), haltPolicy(r), haltfiber.ByIP()))
+		},
+	}}
+}
+
+func haltChi() []handler {
+	return []handler{{
+		Name: haltName, Module: ours + "adapters/chi",
+		How: "`haltchi.Limit` with `ByIP()`: RateLimit-Policy, RateLimit",
+		New: func(r rule) http.Handler {
+			return chiServer(haltchi.Limit(haltLimiter(clients), haltPolicy(r), haltchi.ByIP()))
 		},
 	}}
 }

@@ -35,9 +35,17 @@ func main() {
 		silent = flag.Bool("silent", false, "print no progress")
 		weighs = flag.String("child", "", "internal: weigh the contender of this name and exit")
 		keys   = flag.Int("keys", 0, "internal: how many keys to weigh it with")
+		only   = flag.Bool("redis", false, "only the section on Redis, to standard output")
+		otel   = flag.Bool("otel", false, "only the section on OpenTelemetry, to standard output")
 	)
 	flag.Parse()
-	if *weighs != "" {
+	switch *weighs {
+	case "":
+	case "redis-serial":
+		exit(serialChild(*took, func(name string, p50, p99, allocs float64) {
+			fmt.Printf("%s\t%f\t%f\t%f\n", name, p50, p99, allocs)
+		}))
+	default:
 		exit(child(*weighs, *keys, os.Stdout))
 	}
 
@@ -49,6 +57,12 @@ func main() {
 	if o.quick {
 		o.passes, o.took = 1, 3*time.Millisecond
 		s = size{many: 5_000, few: 1_000, million: 20_000}
+	}
+	if *only {
+		exit(redisOnly(o))
+	}
+	if *otel {
+		exit(otelOnly(o, s, os.Stdout, thisMachine(os.Args[1:], time.Now())))
 	}
 	exit(run(o, s, *out))
 }
@@ -80,6 +94,12 @@ func run(o options, s size, out string) error {
 	if rep.decisions, err = decideAll(rep.deciders, rep.scenarios, o); err != nil {
 		return err
 	}
+	if rep.redis, err = redisAll(o); err != nil {
+		return err
+	}
+	if rep.otel, err = otelAll(o, s); err != nil {
+		return err
+	}
 	var b bytes.Buffer
 	rep.write(&b)
 	if out == "" {
@@ -87,4 +107,14 @@ func run(o options, s size, out string) error {
 		return err
 	}
 	return os.WriteFile(out, b.Bytes(), 0o644)
+}
+
+// redisOnly measures on Redis and writes what it found to standard output.
+func redisOnly(o options) error {
+	r, err := redisAll(o)
+	if err != nil {
+		return err
+	}
+	r.write(func(format string, args ...any) { fmt.Printf(format+"\n", args...) }, os.Stdout, thisMachine(os.Args[1:], time.Now()))
+	return nil
 }

@@ -1,12 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"runtime"
-	"strconv"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
 // A handler is a contender for the cost of a middleware, or its framework alone.
@@ -16,80 +17,55 @@ type handler struct {
 	How    string
 	// New makes a server that answers 204 and nothing else, behind the contender, which keeps the rule for each client address.
 	New func(r rule) http.Handler
+	// Fast is New of a framework that stands on fasthttp.
+	Fast   func(r rule) fasthttp.RequestHandler
+	Silent bool // it sends no headers
+}
+
+func (h handler) start(r rule) server {
+	if h.Fast != nil {
+		return fastServer(h.Fast(r))
+	}
+	return httpServer{h.New(r)}
 }
 
 // A framework is a group of handlers that are measured against its bare one, the first.
 type framework struct {
 	Name     string
 	Handlers []handler
+	AtMost   float64 // the target for Halt's overhead, as a part of the best peer's; 0: a half
 }
 
 func (f framework) serial() string   { return f.Name }
 func (f framework) parallel() string { return f.Name + ", parallel" }
+func (f framework) atMost() float64  { return cmp.Or(f.AtMost, 0.5) }
 
-// A sink is a response writer that keeps the headers and the status and drops the rest.
-type sink struct {
-	header http.Header
-	status int
-}
-
-func (s *sink) Header() http.Header         { return s.header }
-func (s *sink) WriteHeader(status int)      { s.status = status }
-func (s *sink) Write(b []byte) (int, error) { return len(b), nil }
-
-// clients is how many addresses the requests of a measurement come from, and how many requests pass between two looks at
-// the clock.
-const clients = 64
-
-func request(client int) *http.Request {
-	r := httptest.NewRequest(http.MethodGet, "/items", nil)
-	r.RemoteAddr = "192.0.2." + strconv.Itoa(client+1) + ":40000"
-	return r
-}
-
-// serve measures one handler. Each request of a round has a response of its own; their headers are emptied between the
-// rounds, while the clock stands still: a handler pays for the headers that it sets, as it does in a server, and not for
-// our tidying up after them.
+// serve measures one handler.
 func serve(h handler, parallel bool, took time.Duration) (sample, error) {
-	server := h.New(ruleClients)
+	s := h.start(ruleClients)
 	workers := 1
 	if parallel {
 		workers = runtime.GOMAXPROCS(0)
 	}
-	type bench struct {
-		sinks    [clients]sink
-		requests [clients]*http.Request
-	}
-	benches := make([]bench, workers)
-	for w := range benches {
-		for i := range clients {
-			benches[w].sinks[i].header = make(http.Header, 8)
-			benches[w].requests[i] = request((i + w*clients/workers) % clients)
-			server.ServeHTTP(&benches[w].sinks[i], benches[w].requests[i])
-		}
+	rounds := make([]round, workers)
+	for w := range rounds {
+		rounds[w] = s.round(w * clients / workers)
+		rounds[w].serve()
 	}
 	got := measure(workers, took, func(w int, took time.Duration) (ops int64, busy time.Duration) {
-		b := &benches[w]
+		r := rounds[w]
 		for busy < took {
-			for i := range b.sinks {
-				clear(b.sinks[i].header)
-				b.sinks[i].status = 0
-			}
+			r.empty()
 			start := time.Now()
-			for i := range b.sinks {
-				server.ServeHTTP(&b.sinks[i], b.requests[i])
-			}
+			r.serve()
 			busy += time.Since(start)
 			ops += clients
 		}
 		return ops, busy
 	})
-	for w := range benches {
-		for i := range benches[w].sinks {
-			s := &benches[w].sinks[i]
-			if s.status != http.StatusNoContent || (h.Name != bareName) != (len(s.header) >= 2) {
-				return got, fmt.Errorf("%s: answered %d with the headers %v", h.Name, s.status, s.header)
-			}
+	for _, r := range rounds {
+		if err := r.check(h.Name != bareName && !h.Silent); err != nil {
+			return got, fmt.Errorf("%s: %w", h.Name, err)
 		}
 	}
 	return got, nil

@@ -28,6 +28,7 @@ func frameworks() []framework {
 			Name: bareName, How: "a handler, no router",
 			New: func(rule) http.Handler { return answer() },
 		}}, haltHTTP()...), httpPeers()...)},
+		echoFramework(), fiberFramework(), chiFramework(),
 	}
 }
 
@@ -74,12 +75,9 @@ func httpPeers() []handler {
 	return []handler{
 		{
 			Name: "httprate", Module: "github.com/go-chi/httprate",
-			How: "`LimitBy` the peer's address by `CanonicalizeIP`: X-RateLimit-Limit, -Remaining, -Reset",
+			How: howHTTPRate,
 			New: func(r rule) http.Handler {
-				return httprate.LimitBy(int(r.Limit), r.Window, func(r *http.Request) (string, error) {
-					ip, _, err := net.SplitHostPort(r.RemoteAddr)
-					return httprate.CanonicalizeIP(ip), err
-				})(answer())
+				return httpRate(r)(answer())
 			},
 		},
 		{
@@ -110,4 +108,13 @@ func httpPeers() []handler {
 			},
 		},
 	}
+}
+
+const howHTTPRate = "`LimitBy` the peer's address by `CanonicalizeIP`: X-RateLimit-Limit, -Remaining, -Reset"
+
+func httpRate(r rule) func(http.Handler) http.Handler {
+	return httprate.LimitBy(int(r.Limit), r.Window, func(r *http.Request) (string, error) {
+		ip, _, err := net.SplitHostPort(r.RemoteAddr)
+		return httprate.CanonicalizeIP(ip), err
+	})
 }

@@ -18,6 +18,8 @@ type report struct {
 	decisions  results
 	middleware results
 	memory     map[string][]footprint
+	redis      *redisRun // nil: not measured
+	otel       *otelRun  // nil: not measured
 }
 
 func getAlloc(f footprint) float64 { return f.Alloc }
@@ -80,6 +82,12 @@ func (r *report) write(w io.Writer) {
 		r.writeFramework(f, p, w)
 	}
 	r.writePeers(p, w)
+	if r.redis != nil {
+		r.redis.write(p, w, r.machine)
+	}
+	if r.otel != nil {
+		r.otel.write(p, w, r.machine)
+	}
 }
 
 type printer func(format string, args ...any)

@@ -85,7 +85,7 @@ func (r *report) verdicts() []verdict {
 		for _, s := range []string{f.serial(), f.parallel()} {
 			got, who := ratio(f.names(), r.overheadNS(s))
 			vs = append(vs, verdict{
-				What: "middleware, " + s, AtMost: 0.5, Measured: got, Unit: "of the best peer", Beside: who,
+				What: "middleware, " + s, AtMost: f.atMost(), Measured: got, Unit: "of the best peer", Beside: who,
 			})
 		}
 		vs = append(vs, verdict{

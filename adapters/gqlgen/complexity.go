@@ -1,0 +1,205 @@
+package haltgqlgen
+
+import (
+	"context"
+	"encoding/binary"
+	"math"
+
+	"github.com/99designs/gqlgen/graphql"
+	"github.com/vektah/gqlparser/v2/ast"
+)
+
+// TooComplex is what [Complexity] returns of an operation beyond all budgets of the Config: more than any policy can hold.
+const TooComplex int64 = 1 << 52
+
+// PerOperation costs 1: it counts operations.
+func PerOperation(*Operation) int64 { return 1 }
+
+// RootFields costs as much as the operation has fields at its root, each alias counted, but __typename; at least 1. It is
+// for limits on what a request can do many times over: a1: login(…) a2: login(…).
+func RootFields(op *Operation) int64 {
+	n := int64(0)
+	for i := range op.rootFields() {
+		if op.root[i].field.Name != "__typename" {
+			n++
+		}
+	}
+	return max(1, n)
+}
+
+// Resolved is a Settle: the true cost of an operation is how many fields it has resolved, in each element of a list; at
+// least 1.
+func Resolved(op *Operation, _ Outcome) int64 { return max(1, op.ResolvedFields()) }
+
+// Complexity costs what the operation's document asks for: 1 for each field that it executes, or what the server's
+// ComplexityRoot says of a field. It is what gqlgen's ComplexityLimit computes, with these differences:
+//   - It counts what is executed. @skip and @include are honoured; a field selected twice under one key counts once;
+//     of what is selected on an interface or a union, the dearest type counts, not the sum of all.
+//   - It takes time in proportion to the document. gqlgen visits a fragment as often as it is spread, which nested
+//     fragments make exponential: don't use ComplexityLimit beside it.
+//   - Once the count at the root is past the largest budget of the Config's Rules, it ends, and is [TooComplex].
+//   - __schema counts as any other field; see Config.Introspection.
+//
+// It is at least 1, and is counted once per operation.
+func Complexity(op *Operation) int64 {
+	if op.complexity == 0 {
+		c := counter{
+			collector: collector{schema: op.ext.schema, vars: op.gql.Variables},
+			ctx:       op.ctx, es: op.ext.es, memo: make(map[memoKey]int64),
+		}
+		op.complexity = max(1, c.operation(op.gql.Operation, op.ext.largest)) + 1
+	}
+	return op.complexity - 1
+}
+
+// maxSteps bounds the exact count. A document in which fragments meet in ever new combinations can make it take
+// exponentially many steps; such a one is counted by its selections instead, as gqlgen would, which is never less.
+const maxSteps = 20_000
+
+// counter counts the complexity of one operation.
+type counter struct {
+	collector
+	ctx  context.Context
+	es   graphql.ExecutableSchema
+	memo map[memoKey]int64
+	ids  map[*ast.Field]uint32 // of fields that were merged
+	over bool                  // maxSteps were not enough
+
+	fragments map[*ast.FragmentDefinition]int64 // of the count by selections
+}
+
+// memoKey are the selections of a field and the type of its value.
+type memoKey struct {
+	field *ast.Field
+	more  string // the numbers of further selections
+	typ   string
+}
+
+// operation returns the complexity of an operation, or TooComplex if it is more than limit.
+func (c *counter) operation(op *ast.OperationDefinition, limit int64) int64 {
+	root := c.schema.root(op.Operation)
+	total := int64(0)
+	for _, s := range c.collect(op.SelectionSet, root) {
+		total = add(total, c.field(&s, root))
+		if c.over {
+			break
+		}
+		if total > limit {
+			return TooComplex
+		}
+	}
+	if c.over {
+		c.fragments = make(map[*ast.FragmentDefinition]int64)
+		total = c.selections(op.SelectionSet)
+	}
+	if total > limit {
+		return TooComplex
+	}
+	return total
+}
+
+// field returns the complexity of a field of an object.
+func (c *counter) field(s *selected, object *ast.Definition) int64 {
+	d := s.field.Definition
+	if own := object.Fields.ForName(s.field.Name); own != nil {
+		d = own // an implementation's type can be narrower than its interface's
+	}
+	return c.own(s.field, object.Name, c.below(s, c.schema.Types[d.Type.Name()]))
+}
+
+// below returns the complexity of what a field selects in its value, of type t.
+func (c *counter) below(s *selected, t *ast.Definition) int64 {
+	if t == nil || !t.IsCompositeType() {
+		return 0
+	}
+	key := memoKey{field: s.field, typ: t.Name, more: c.numbers(s.more)}
+	if n, ok := c.memo[key]; ok {
+		return n
+	}
+	dearest := int64(0)
+	for _, object := range c.schema.objects(t) {
+		sum := int64(0)
+		for _, child := range c.children(s, object) {
+			if c.over = c.steps > maxSteps; c.over {
+				return 0
+			}
+			sum = add(sum, c.field(&child, object))
+		}
+		dearest = max(dearest, sum)
+	}
+	c.memo[key] = dearest
+	return dearest
+}
+
+// numbers identifies a list of selections.
+func (c *counter) numbers(fs []*ast.Field) string {
+	if len(fs) == 0 {
+		return ""
+	}
+	if c.ids == nil {
+		c.ids = make(map[*ast.Field]uint32)
+	}
+	b := make([]byte, 0, 4*len(fs))
+	for _, f := range fs {
+		id, ok := c.ids[f]
+		if !ok {
+			id = uint32(len(c.ids)) //nolint:gosec // a document has no 2^32 fields
+			c.ids[f] = id
+		}
+		b = binary.LittleEndian.AppendUint32(b, id)
+	}
+	c.steps += len(fs)
+	return string(b)
+}
+
+// own returns the complexity of a field of a type, given that of what is below.
+func (c *counter) own(f *ast.Field, object string, below int64) int64 {
+	var args map[string]any
+	if f.Definition != nil && len(f.Definition.Arguments) > 0 {
+		args = f.ArgumentMap(c.vars)
+	}
+	if n, ok := c.es.Complexity(c.ctx, object, f.Name, int(min(below, math.MaxInt)), args); ok && n >= 1 {
+		return min(int64(n), TooComplex)
+	}
+	return add(1, below)
+}
+
+// selections returns the complexity of a selection set if each selection counts, each fragment being visited once.
+func (c *counter) selections(set ast.SelectionSet) int64 {
+	sum := int64(0)
+	for _, sel := range set {
+		switch sel := sel.(type) {
+		case *ast.Field:
+			if c.included(sel.Directives) {
+				sum = add(sum, c.dearest(sel, c.selections(sel.SelectionSet)))
+			}
+		case *ast.InlineFragment:
+			if c.included(sel.Directives) {
+				sum = add(sum, c.selections(sel.SelectionSet))
+			}
+		case *ast.FragmentSpread:
+			if sel.Definition == nil || !c.included(sel.Directives) {
+				continue
+			}
+			n, ok := c.fragments[sel.Definition]
+			if !ok {
+				n = c.selections(sel.Definition.SelectionSet)
+				c.fragments[sel.Definition] = n
+			}
+			sum = add(sum, n)
+		}
+	}
+	return sum
+}
+
+// dearest returns what a field costs on the dearest of the types that it can be selected on.
+func (c *counter) dearest(f *ast.Field, below int64) int64 {
+	n := int64(0)
+	for _, object := range c.schema.objects(f.ObjectDefinition) {
+		n = max(n, c.own(f, object.Name, below))
+	}
+	return n
+}
+
+// add returns a+b of complexities, at most TooComplex.
+func add(a, b int64) int64 { return min(a+b, TooComplex) }

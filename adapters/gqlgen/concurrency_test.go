@@ -1,0 +1,83 @@
+package haltgqlgen_test
+
+import (
+	"strings"
+	"sync"
+	"testing"
+
+	haltgqlgen "github.com/halt-dev/halt/adapters/gqlgen"
+	halt "github.com/halt-dev/halt/core"
+)
+
+const goroutines = 64
+
+// TestExactlyTheBound: however many ask at once, as many operations and fields are executed as the policies say.
+func TestExactlyTheBound(t *testing.T) {
+	for name, c := range map[string]struct {
+		config haltgqlgen.Config
+		query  string
+		policy halt.Policy
+		key    string
+	}{
+		"operations": {
+			haltgqlgen.Config{Rules: []haltgqlgen.Rule{{Policy: policy("api", 100), Key: haltgqlgen.ByIP()}}},
+			logins(1), policy("api", 100), ip,
+		},
+		"one field":       {haltgqlgen.Config{Fields: loginRule(policy("logins", 100))}, logins(1), policy("logins", 100), ip},
+		"several aliases": {haltgqlgen.Config{Fields: loginRule(policy("logins", 100))}, logins(7), policy("logins", 100), ip},
+		"several limits": {haltgqlgen.Config{Fields: haltgqlgen.Fields{"Mutation.login": {
+			Policy: policy("logins", 100), Key: haltgqlgen.ByIP(),
+			And: []haltgqlgen.FieldRule{{Policy: policy("more", 1000), Key: haltgqlgen.ByArgument("email")}},
+		}}}, logins(3), policy("logins", 100), ip},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, c.config)
+			var wg sync.WaitGroup
+			for range goroutines {
+				wg.Go(func() {
+					for range 4 {
+						a := s.do(t, c.query, nil)
+						for _, code := range a.codes() {
+							if code != haltgqlgen.CodeRateLimited {
+								t.Errorf("%s", a.Body)
+							}
+						}
+					}
+				})
+			}
+			wg.Wait()
+			if n := s.Calls("Mutation.login"); n != 100 {
+				t.Errorf("%d executed", n)
+			}
+			if n := s.spent(t, c.policy, c.key); n != 100 {
+				t.Errorf("%d spent", n)
+			}
+		})
+	}
+}
+
+// TestConcurrentOperations: operations of all sorts on one extension, for the race detector.
+func TestConcurrentOperations(t *testing.T) {
+	s := newSite(t, haltgqlgen.Config{
+		Rules: []haltgqlgen.Rule{
+			{Policy: policy("points", 5000), Key: haltgqlgen.ByIP(), Cost: haltgqlgen.Complexity, Settle: haltgqlgen.Resolved},
+			{Policy: policy("roots", 200), Key: haltgqlgen.Everyone(), Cost: haltgqlgen.RootFields, Kinds: haltgqlgen.Mutation},
+		},
+		Fields: loginRule(policy("logins", 50)), Policies: registry(t, policy("secret", 60)), Cost: true, Attach: true,
+	})
+	queries := []string{
+		`{users(first: 5) {id secret friends(first: 2) {secret}}}`, `{search(text: "") {... on User {secret} ... on Post {secret}}}`,
+		logins(3), `{need report vital}`, `{node(id: "post") {id ... on Post {author {secret}}}}`, `{nothing}`,
+	}
+	var wg sync.WaitGroup
+	for i := range goroutines {
+		wg.Go(func() {
+			for j := range 6 {
+				if a := s.do(t, queries[(i+j)%len(queries)], nil); strings.Contains(a.Body, "internal") {
+					t.Errorf("%s", a.Body)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}

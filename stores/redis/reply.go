@@ -1,0 +1,204 @@
+package haltredis
+
+import (
+	"encoding/binary"
+	"math"
+	"slices"
+
+	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/algorithm"
+)
+
+// What the script tells of a key instead of what it held.
+const (
+	markMissing   = '-'
+	markCorrupt   = '?'
+	markUncovered = '@'
+	markFailed    = '!'
+)
+
+// decide makes the decisions of the request's calls from the script's answer: it repeats in integers what the script did,
+// from the states that the keys had. The calls that are to be sent again, since the edges of their periods were not those of
+// the store's time, are appended to again; all others are answered. An error is about all calls, none of which is answered.
+func (r *request) decide(s *Store, answer string, again []*call) ([]*call, error) {
+	now, admitted, err := r.read(answer)
+	if err != nil {
+		return again, err
+	}
+	s.ahead.learn(now)
+	got, whole := int64(0), true
+	for _, w := range r.calls {
+		if r.replay(w, now) {
+			got++
+		}
+	}
+	for i := range r.keys {
+		whole = whole && r.keys[i].mark != markFailed
+	}
+	if whole && got != admitted {
+		return again, errReply("is not the one that follows from the keys")
+	}
+	for i, w := range r.calls {
+		r.calls[i] = nil
+		switch r.worst(w) {
+		case markCorrupt:
+			w.answer(errCorrupt)
+		case markFailed:
+			w.answer(errWrite)
+		case markUncovered:
+			if w.clashed {
+				w.answer(errClock)
+			} else {
+				w.clashed = true
+				again = append(again, w)
+			}
+		default:
+			w.answer(nil)
+		}
+	}
+	return again, nil
+}
+
+// worst returns the mark that decides what becomes of a call, or 0.
+func (r *request) worst(w *call) (mark byte) {
+	for _, k := range w.keys {
+		switch m := r.keys[k].mark; m {
+		case markCorrupt:
+			return m
+		case markFailed, markUncovered:
+			mark = max(mark, m)
+		}
+	}
+	return mark
+}
+
+// replay decides a call on the states as the calls before it left them, and tells whether it was admitted.
+func (r *request) replay(w *call, now halt.Instant) bool {
+	if r.worst(w) != 0 {
+		return false
+	}
+	if len(w.charges) == 1 {
+		d, _ := algorithm.Decide(&w.charges[0], &r.keys[w.keys[0]].state, now)
+		w.decisions[0] = d
+		return d.Allowed
+	}
+	r.states, r.changed = r.states[:0], slices.Grow(r.changed[:0], len(w.charges))[:len(w.charges)]
+	clear(r.changed)
+	for _, k := range w.keys {
+		r.states = append(r.states, r.keys[k].state)
+	}
+	algorithm.DecideAll(w.charges, r.states, now, w.decisions, r.changed)
+	for i, k := range w.keys {
+		r.keys[k].state = r.states[i]
+	}
+	return halt.Decisions(w.decisions).Allowed()
+}
+
+// read reads the script's answer into the keys.
+func (r *request) read(answer string) (now halt.Instant, admitted int64, err error) {
+	at, answer, ok1 := number(answer)
+	n, answer, ok2 := number(answer)
+	if !ok1 || !ok2 {
+		return 0, 0, errReply("is cut off")
+	}
+	total := 0
+	for i := range r.keys {
+		total += r.policies[r.keys[i].policy].size
+	}
+	r.counts = slices.Grow(r.counts[:0], total)[:total]
+	clear(r.counts)
+	counts := r.counts
+	for i := range r.keys {
+		k := &r.keys[i]
+		p := &r.policies[k.policy]
+		own := counts[:p.size:p.size]
+		counts = counts[p.size:]
+		if answer == "" {
+			return 0, 0, errReply("is cut off")
+		}
+		switch mark := answer[0]; mark {
+		case markMissing:
+			answer = answer[1:]
+			k.state = algorithm.State{Counts: own}
+		case markCorrupt, markUncovered, markFailed:
+			answer = answer[1:]
+			k.mark = mark
+		default:
+			if answer, ok1 = p.parse(&k.state, answer, own); !ok1 {
+				return 0, 0, errReply("holds what is no state")
+			}
+		}
+		if p.size == 0 {
+			k.state.Counts = nil
+		}
+	}
+	if answer != "" {
+		return 0, 0, errReply("is too long")
+	}
+	return halt.Instant(at), n, nil
+}
+
+// parse cuts a state off the answer: the script has checked it.
+func (p *policy) parse(s *algorithm.State, b string, counts []int64) (rest string, ok bool) {
+	tag := b[0]
+	b = b[1:]
+	fields := [...]*int64{&s.At, &s.Until, &s.Used, &s.Window}
+	read := fields[:0]
+	read = append(read, &s.At)
+	if tag < 'a' {
+		read = append(read, &s.Until)
+		tag += 'a' - 'A'
+	}
+	switch {
+	case tag == 'b' && p.kind <= kindLeaky:
+		read = append(read, &s.Used)
+	case tag == 'f' && (p.kind == kindFixed || p.kind == kindPeriod):
+		read = append(read, &s.Used, &s.Window)
+	case tag == 's' && p.kind == kindSliding:
+	default:
+		return b, false
+	}
+	for _, f := range read {
+		if *f, b, ok = number(b); !ok {
+			return b, false
+		}
+	}
+	if p.kind != kindSliding {
+		return b, true
+	}
+	if len(b) == 0 {
+		return b, false
+	}
+	width := int(b[0])
+	b = b[1:]
+	if width < 1 || width > 7 || len(b) < width*len(counts) {
+		return b, false
+	}
+	s.Window, s.Counts = s.At/p.sub, counts
+	size := int64(len(counts))
+	for age := range size {
+		n := int64(0)
+		for i := width - 1; i >= 0; i-- {
+			n = n<<8 | int64(b[i])
+		}
+		b = b[width:]
+		if j := s.Window - age; j >= 0 {
+			counts[j%size] = n
+		}
+	}
+	return b, true
+}
+
+// number cuts a double off b that is an integer from 0 to 2^53.
+func number(b string) (n int64, rest string, ok bool) {
+	if len(b) < 8 {
+		return 0, b, false
+	}
+	var raw [8]byte
+	copy(raw[:], b)
+	f := math.Float64frombits(binary.LittleEndian.Uint64(raw[:]))
+	if !(f >= 0 && f <= 1<<53 && f == math.Trunc(f)) {
+		return 0, b, false
+	}
+	return int64(f), b[8:], true
+}

@@ -1,0 +1,317 @@
+package haltredis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/storetest"
+	"github.com/halt-dev/halt/core/storetest/testserver"
+)
+
+var _ halt.Store = (*Store)(nil)
+
+func TestNew(t *testing.T) {
+	client := redis.NewClient(&redis.Options{})
+	t.Cleanup(func() { _ = client.Close() })
+	if s := open(t, client, nil); s.Name() != "redis" {
+		t.Errorf("the name is %q", s.Name())
+	}
+	_, err := New(client, &Options{Prefix: "a{b", SlotTag: "c}", Timeout: -1, MaxBatch: 4001, InFlight: -1})
+	for _, field := range []string{"Prefix", "SlotTag", "Timeout", "MaxBatch", "InFlight"} {
+		if err == nil || !strings.Contains(err.Error(), "Options."+field) {
+			t.Errorf("a wrong %s is not in the error: %v", field, err)
+		}
+	}
+	ring := redis.NewRing(&redis.RingOptions{})
+	t.Cleanup(func() { _ = ring.Close() })
+	if _, err := New(ring, nil); !errors.Is(err, ErrRing) {
+		t.Errorf("a Ring: %v", err)
+	}
+	for _, none := range []redis.UniversalClient{nil, (*redis.Client)(nil), (*redis.ClusterClient)(nil)} {
+		if _, err := New(none, nil); err == nil {
+			t.Errorf("New took %#v for a client", none)
+		}
+	}
+}
+
+// Two charges have the same key in Redis exactly if they have the same storage key.
+func TestKeys(t *testing.T) {
+	client := redis.NewClient(&redis.Options{})
+	t.Cleanup(func() { _ = client.Close() })
+	month := halt.Period{Unit: halt.Month, Zone: "Europe/Berlin", Anchor: 15}
+	policies := []halt.Policy{
+		{Name: "a", Limit: 1, Window: time.Second},
+		{Name: "a", Limit: 2, Window: time.Second, Plan: "free", Burst: 7},
+		{Name: "a", Limit: 1, Window: time.Minute},
+		{Name: "a", Limit: 1, Window: time.Second, Algorithm: halt.LeakyBucket},
+		{Name: "a", Limit: 1, Window: time.Second, Algorithm: halt.SlidingWindow},
+		{Name: "a", Limit: 1, Window: time.Second, Algorithm: halt.SlidingWindow, Precision: 10},
+		{Name: "a", Limit: 1, Window: time.Second, Algorithm: halt.SlidingWindow, Precision: 9},
+		{Name: "a", Limit: 1, Period: month, Algorithm: halt.FixedWindow},
+		{Name: "b", Limit: 1, Window: time.Second},
+	}
+	keys := []string{"k", "}", "{}", "{", "}a:T1s", "k}a:T1s", "k}a", "\x00", "~", "k}~a", "/k", "/", "a:T1s"}
+	for _, o := range []Options{{}, {Prefix: "p}:"}, {SlotTag: "tag"}, {SlotTag: "/"}} {
+		s := open(t, client, &o)
+		byName := map[string]string{}
+		for _, p := range policies {
+			for _, key := range keys {
+				for _, m := range []halt.Mode{halt.Take, halt.Shadow} {
+					c := halt.Charge{Policy: p, Key: key, Mode: m}
+					name, want := s.storageKey(&c), halt.StorageKey("", c)
+					if was, ok := byName[name]; ok && was != want {
+						t.Errorf("%q and %q share the key %q", was, want, name)
+					}
+					byName[name] = want
+				}
+			}
+		}
+		different := map[string]bool{}
+		for _, want := range byName {
+			different[want] = true
+		}
+		if len(different) != len(byName) {
+			t.Errorf("%d budgets have %d keys", len(different), len(byName))
+		}
+	}
+}
+
+// What an entry costs Redis, its own overhead included: docs/operations.md states it.
+func TestMemory(t *testing.T) {
+	s, client, _ := newStore(t, &patient)
+	ctx := context.Background()
+	for _, c := range []struct {
+		algorithm halt.Algorithm
+		precision int
+		most      int64
+	}{
+		{halt.TokenBucket, 0, 130},
+		{halt.LeakyBucket, 0, 130},
+		{halt.FixedWindow, 0, 130},
+		{halt.SlidingWindow, 0, 130},
+		{halt.SlidingWindow, 60, 200},
+		{halt.InFlight, 0, 130},
+	} {
+		p := halt.Policy{Name: "api", Algorithm: c.algorithm, Limit: 100, Window: time.Hour, Precision: c.precision}
+		charge := p.Charge("user:123456789012345", 1) // 20 bytes
+		take(t, s, charge)
+		used, err := client.MemoryUsage(ctx, s.storageKey(&charge)).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s, precision %d: %d bytes", c.algorithm, c.precision, used)
+		if used > c.most {
+			t.Errorf("an entry of a %s takes %d bytes, more than %d", c.algorithm, used, c.most)
+		}
+	}
+}
+
+// The commands that the documentation says a user needs are all, on a single server and on a cluster.
+func TestACL(t *testing.T) {
+	ctx := context.Background()
+	user := func(admin *redis.Client, commands string) {
+		t.Helper()
+		rules := []any{"acl", "setuser", "halt", "on", ">secret", "resetkeys", "~halt:*", "-@all"}
+		for word := range strings.FieldsSeq(commands) {
+			rules = append(rules, word)
+		}
+		if err := admin.Do(ctx, rules...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The line of docs/operations.md, and what a cluster needs besides.
+	const single, cluster = "+evalsha +eval +time +get +mget +exists +set +del", " +cluster|slots +asking"
+
+	t.Run("Single", func(t *testing.T) {
+		server := testserver.Redis(t)
+		admin := connect(t, server.Addr())
+		user(admin, single)
+		client := redis.NewClient(&redis.Options{Addr: server.Addr(), Username: "halt", Password: "secret"})
+		t.Cleanup(func() { _ = client.Close() })
+		h := harness(client)
+		h.New = func(tb testing.TB) halt.Store {
+			flush(tb, admin)
+			return open(tb, client, &patient)
+		}
+		h.Corrupt, h.TTL = damages(admin), nil
+		storetest.Run(t, h)
+		if err := client.Set(ctx, "other", "v", 0).Err(); !redis.IsPermissionError(err) {
+			t.Errorf("the user may write other keys: %v", err)
+		}
+	})
+	t.Run("Cluster", func(t *testing.T) {
+		c := testserver.RedisCluster(t, 3)
+		for _, n := range c.Nodes {
+			user(connect(t, n.Addr()), single+cluster)
+		}
+		client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Addrs(), Username: "halt", Password: "secret"})
+		t.Cleanup(func() { _ = client.Close() })
+		s := open(t, client, &patient)
+		stop := load(s, lasting(1<<40).Charge("k", 1))
+		for i, n := range c.Nodes {
+			c.Move(n, c.Nodes[(i+1)%3], 1000)
+		}
+		if n, failed := stop(); n == 0 || failed["store"]*100 > int(n) {
+			t.Errorf("%d were admitted, errors: %v", n, failed)
+		}
+		if err := s.Reset(ctx, lasting(1), "k"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Calls on one key that wait together cost one read and one write.
+func TestBatch(t *testing.T) {
+	s, client, server := newStore(t, &Options{Timeout: time.Minute, InFlight: 1})
+	ctx := context.Background()
+	p, other := lasting(1000), lasting(1000)
+	other.Name = "other"
+	take(t, s, p.Charge("k", 1))
+	landed(t, s.single)
+	server.Pause()
+	var wg sync.WaitGroup
+	for i := range 61 {
+		wg.Go(func() {
+			c := p.Charge("k", 1)
+			if i%3 == 0 {
+				c = other.Charge("k", 2)
+			}
+			if d, err := s.TakeOne(ctx, c); err != nil || !d.Allowed {
+				t.Errorf("%+v, %v", d, err)
+			}
+		})
+		if i == 0 {
+			queued(t, s.single, 0)
+		}
+	}
+	queued(t, s.single, 60)
+	server.Resume()
+	wg.Wait()
+	info, err := client.Info(ctx, "commandstats").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"cmdstat_evalsha:calls=3,", "cmdstat_mget:calls=1,", "cmdstat_set:calls=4,"} { // of 62 calls
+		if !strings.Contains(info, want) {
+			t.Errorf("no %s in\n%s", want, info)
+		}
+	}
+	for _, c := range []halt.Charge{p.Charge("k", 0), other.Charge("k", 0)} {
+		want := map[string]int64{"lasting": 1000 - 1 - 40, "other": 1000 - 2*21}[c.Policy.Name]
+		if d := take(t, s, c); d.Remaining != want {
+			t.Errorf("%s has %d left, want %d", c.Policy.Name, d.Remaining, want)
+		}
+	}
+}
+
+// Without batches, too, all is as the suite wants it.
+func TestUnbatched(t *testing.T) {
+	server := testserver.Redis(t)
+	client := connect(t, server.Addr())
+	h := harness(client)
+	h.New = func(tb testing.TB) halt.Store {
+		flush(tb, client)
+		o := patient
+		o.MaxBatch = 1
+		return open(tb, client, &o)
+	}
+	storetest.Run(t, h)
+}
+
+// A refusal that doesn't block writes nothing, and what is given back whole leaves nothing behind.
+func TestWrites(t *testing.T) {
+	s, client, _ := newStore(t, &patient)
+	ctx := context.Background()
+	p := halt.Policy{Name: "api", Limit: 2, Window: 24 * time.Hour}
+	d := take(t, s, p.Charge("k", 2))
+	sets := func() string {
+		info, err := client.Info(ctx, "commandstats").Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, after, _ := strings.Cut(info, "cmdstat_set:calls=")
+		n, _, _ := strings.Cut(after, ",")
+		return n
+	}
+	before := sets()
+	for range 5 {
+		take(t, s, p.Charge("k", 1))
+		take(t, s, halt.Charge{Policy: p, Key: "k", Cost: 1, Mode: halt.Peek})
+		take(t, s, p.Charge("k", 0))
+		take(t, s, halt.Charge{Policy: p, Key: "l", Cost: 1, Mode: halt.Peek})
+	}
+	if after := sets(); after != before {
+		t.Errorf("refusals, peeks and costs of 0 made %s writes of %s", after, before)
+	}
+	take(t, s, halt.Charge{Policy: p, Key: "k", Cost: 2, Mode: halt.Credit, At: d.At, Taken: 2})
+	if n, err := client.DBSize(ctx).Result(); n != 0 || err != nil {
+		t.Errorf("%d keys are there after all was given back (%v)", n, err)
+	}
+}
+
+// If the clocks are whole periods apart, the client asks once more with the edges of Redis's time.
+func TestPeriodEdges(t *testing.T) {
+	s, client, _ := newStore(t, &patient)
+	p := halt.Policy{Name: "daily", Algorithm: halt.FixedWindow, Limit: 3, Period: halt.Period{Unit: halt.Day}}
+	clock := storetest.NewClock(start)
+	s.now = clock.Now
+	for _, days := range []time.Duration{0, 1, 400, -3} {
+		flush(t, client)
+		clock.Advance(days * 24 * time.Hour)
+		before := scripts(t, client)
+		d := take(t, s, p.Charge("k", 1))
+		if at := clock.Now(); !d.Allowed || d.Remaining != 2 || d.At > at || at-d.At > 1_000_000 {
+			t.Errorf("%d days on: %+v", days, d)
+		}
+		if runs := scripts(t, client) - before; runs > 2+1 { // and one that did not know the script
+			t.Errorf("%d days on: the script ran %d times", days, runs)
+		}
+	}
+}
+
+// A call of more charges than a script can be given keys is an error, of very many not.
+func TestManyCharges(t *testing.T) {
+	s, _, _ := newStore(t, &patient)
+	p := lasting(1)
+	for _, n := range []int{mostCalls, mostCalls + 1} {
+		cs := make([]halt.Charge, n)
+		for i := range cs {
+			cs[i] = p.Charge(strconv.Itoa(i), 1)
+		}
+		ds := make(halt.Decisions, n)
+		err := s.Take(context.Background(), cs, ds)
+		if n > mostCalls && !errors.Is(err, halt.ErrInvalidCharge) || n <= mostCalls && (err != nil || !ds.Allowed()) {
+			t.Errorf("%d charges: %v", n, err)
+		}
+	}
+	if err := s.Take(context.Background(), nil, nil); err != nil {
+		t.Errorf("no charges: %v", err)
+	}
+}
+
+// Keys of 64 KB, many at once, go in several batches.
+func TestLongKeys(t *testing.T) {
+	s, _, _ := newStore(t, &patient)
+	p := lasting(2)
+	var wg sync.WaitGroup
+	for i := range 64 {
+		wg.Go(func() {
+			key := fmt.Sprint(i, strings.Repeat("k", 64<<10))
+			for n := range int64(3) {
+				if d, err := s.TakeOne(context.Background(), p.Charge(key, 1)); err != nil || d.Allowed != (n < 2) {
+					t.Errorf("number %d: %+v, %v", n, d, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
