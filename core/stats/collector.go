@@ -16,7 +16,7 @@ import (
 type Options struct {
 	// TopKeys is how many keys the lists of top keys hold: 0 means 20, at most 100.
 	TopKeys int
-	// ShowKeys puts keys into the lists of top keys, their first 60 bytes, and so onto the dashboard. A key is often
+	// ShowKeys puts keys into the lists of top keys, their first 48 bytes, and so onto the dashboard. A key is often
 	// somebody's address or name. By default each is shown as a pseudonym, which is another in every Collector.
 	ShowKeys bool
 }

@@ -249,9 +249,15 @@ func TestNamesOfOneSlot(t *testing.T) {
 
 func TestAddSaturates(t *testing.T) {
 	for _, test := range [][3]int64{
-		{1, 2, 3}, {-2, 5, 3}, {5, -7, -2}, {0, 0, 0},
-		{math.MaxInt64, 1, math.MaxInt64}, {math.MaxInt64, -1, math.MaxInt64 - 1}, {1 << 62, 1 << 62, math.MaxInt64},
-		{-1 << 62, math.MinInt64 + 1, math.MinInt64}, {math.MinInt64, math.MaxInt64, -1},
+		{1, 2, 3},
+		{-2, 5, 3},
+		{5, -7, -2},
+		{0, 0, 0},
+		{math.MaxInt64, 1, math.MaxInt64},
+		{math.MaxInt64, -1, math.MaxInt64 - 1},
+		{1 << 62, 1 << 62, math.MaxInt64},
+		{-1 << 62, math.MinInt64 + 1, math.MinInt64},
+		{math.MinInt64, math.MaxInt64, -1},
 	} {
 		if got := add(test[0], test[1]); got != test[2] {
 			t.Errorf("%d + %d is %d", test[0], test[1], got)

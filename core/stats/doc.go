@@ -18,7 +18,9 @@
 //
 // # Cost
 //
-// A decision takes no lock that others hold and allocates nothing: counters are striped, and a decision that meets another on
-// its stripe goes to the next. While there is traffic a timer fires once a second to move the counts on; without any
-// nothing runs, so there is nothing to close.
+// A decision allocates nothing, and waits for no other as long as a stripe of the counters is free: one that meets another
+// on its stripe goes to the next. Keys that were not just seen go on to the sketch in batches of 32. While there is traffic
+// a timer fires once a second to move the counts on; without any nothing runs, so there is nothing to close.
+//
+// A Limiter that has observers does not log failures by itself: put a halt.NewLogObserver beside.
 package stats

@@ -13,6 +13,8 @@ const (
 	maxOutages = 20
 	// quiet is how long no decision fails open before a period of it is over.
 	quiet = 10 * time.Second
+	// canceled is the ErrorKind of a call whose caller left.
+	canceled = "canceled"
 )
 
 // failures remembers what failed. It has one lock, which nobody takes as long as the store works.
@@ -24,6 +26,11 @@ type failures struct {
 
 // failed counts a call that the store could not decide.
 func (c *Collector) failed(s *stripe, e *halt.Event) {
+	kind := halt.ErrorKind(e.Err)
+	c.failures.note(kind, e.FailedOpen)
+	if kind == canceled {
+		return // the caller has gone, the store has not failed
+	}
 	s.events++
 	o := failed
 	if e.FailedOpen {
@@ -39,7 +46,6 @@ func (c *Collector) failed(s *stripe, e *halt.Event) {
 	if e.Elapsed > 0 {
 		s.timed(e)
 	}
-	c.failures.note(halt.ErrorKind(e.Err), e.FailedOpen)
 }
 
 func (f *failures) note(kind string, open bool) {

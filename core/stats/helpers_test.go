@@ -52,3 +52,8 @@ func (broken) Take(context.Context, []halt.Charge, []halt.Decision) error {
 	return errors.New("password=hunter2")
 }
 func (broken) Reset(context.Context, halt.Policy, string) error { return nil }
+
+// gone is a store whose callers leave.
+type gone struct{ broken }
+
+func (gone) Take(ctx context.Context, _ []halt.Charge, _ []halt.Decision) error { return ctx.Err() }

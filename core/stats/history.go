@@ -106,11 +106,11 @@ func (t *policyTotal) drain(p *policyCell, second int64) {
 	t.shadowAllowed += p.shadowAllowed
 	t.shadowRefused += p.shadowRefused
 	t.cost = add(t.cost, p.cost)
-	if p.policy.Period.Unit != halt.None {
+	if p.shape.period.Unit != halt.None {
 		t.quota += p.refused
 	}
-	if p.policy.Limit != 0 {
-		t.policy, t.capacity = p.policy, p.capacity
+	if p.shape.limit != 0 {
+		t.shape, t.capacity = p.shape, p.capacity
 	}
 	u := &t.recent[second/10%tens]
 	u.allowed += p.allowed
@@ -119,7 +119,7 @@ func (t *policyTotal) drain(p *policyCell, second int64) {
 	u.measured += p.measured
 	u.used += p.used
 	u.peak = max(u.peak, p.peak)
-	*p = policyCell{policyName: p.policyName, number: p.number, capacity: p.capacity, unit: p.unit, policy: p.policy}
+	*p = policyCell{policyName: p.policyName, number: p.number, capacity: p.capacity, unit: p.unit, shape: p.shape}
 }
 
 // lastMinute adds up what a policy did in the last 60 to 70 seconds.

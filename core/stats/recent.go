@@ -8,7 +8,7 @@ import (
 
 const (
 	recentKeys = 128
-	batchKeys  = 64
+	batchKeys  = 32
 )
 
 // recent is where weights wait on their way to a sketch, with a stripe. A decision on a key that was just seen needs no

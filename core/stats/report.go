@@ -86,15 +86,16 @@ func (s *Snapshot) addPolicies(h *history, names []policyName, age time.Duration
 }
 
 func (p *PolicyCounts) describe(t *policyTotal) {
-	if t.policy.Limit == 0 {
+	s := &t.shape
+	if s.limit == 0 {
 		return
 	}
-	p.Algorithm, p.Limit, p.Window = t.policy.Algorithm.String(), t.policy.Limit, t.policy.Window
-	if t.policy.Limit != halt.Unlimited {
+	p.Algorithm, p.Limit, p.Window = s.algorithm.String(), s.limit, s.window
+	if s.limit != halt.Unlimited {
 		p.Capacity = t.capacity
 	}
-	if t.policy.Period.Unit != halt.None {
-		p.Period = t.policy.Period.String()
+	if s.period.Unit != halt.None {
+		p.Period = s.period.String()
 	}
 }
 
@@ -133,7 +134,7 @@ func (c *Collector) top(s *sketch, names []policyName, h *history) TopKeys {
 			k.Key = pseudonym(e.hash)
 		}
 		if int(e.policy) < len(h.policies) {
-			k.Quota = h.policies[e.policy].policy.Period.Unit != halt.None
+			k.Quota = h.policies[e.policy].shape.period.Unit != halt.None
 		}
 		at, _ := slices.BinarySearchFunc(t.Keys, k, func(a, b KeyCount) int {
 			return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Key, b.Key))

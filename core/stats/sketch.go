@@ -6,7 +6,7 @@ const (
 	sketchKeys = 2048           // what the error is bounded by
 	sketchRoom = 2 * sketchKeys // entries
 	tableSize  = 2 * sketchRoom // a power of two
-	keyBytes   = 60             // kept of a key
+	keyBytes   = 48             // kept of a key
 )
 
 // sketch finds the keys of the largest weight in a stream, in fixed memory. It is Space-Saving with weights (Metwally,

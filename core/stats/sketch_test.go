@@ -121,7 +121,7 @@ func TestShownKey(t *testing.T) {
 		{"user:42", "user:42"},
 		{long[:keyBytes], long[:keyBytes]},
 		{long, long[:keyBytes] + "…"},
-		{long[9:69-1] + "é", long[9:69-1] + "…"}, // no half a character
+		{long[:keyBytes-1] + "é", long[:keyBytes-1] + "…"}, // no half a character
 	} {
 		var k shownKey
 		k.set(test.key)

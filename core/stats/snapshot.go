@@ -13,15 +13,17 @@ type Snapshot struct {
 	Since time.Time `json:"since"` // when the Collector was made
 	At    time.Time `json:"at"`
 
-	Total      Counts           `json:"total"`
-	LastMinute Rates            `json:"last_minute"`
-	LastHour   Rates            `json:"last_hour"`
-	Seconds    []Counts         `json:"seconds"` // the last 60 whole seconds, oldest first
-	Minutes    []Counts         `json:"minutes"` // the last 60 whole minutes, oldest first
-	Policies   []PolicyCounts   `json:"policies"`
-	Plans      []PlanCounts     `json:"plans"`
-	Routes     []RouteCounts    `json:"routes"`
-	Errors     map[string]int64 `json:"errors"` // failed calls, by halt.ErrorKind
+	Total      Counts         `json:"total"`
+	LastMinute Rates          `json:"last_minute"`
+	LastHour   Rates          `json:"last_hour"`
+	Seconds    []Counts       `json:"seconds"` // the last 60 whole seconds, oldest first
+	Minutes    []Counts       `json:"minutes"` // the last 60 whole minutes, oldest first
+	Policies   []PolicyCounts `json:"policies"`
+	Plans      []PlanCounts   `json:"plans"`
+	Routes     []RouteCounts  `json:"routes"`
+	// Errors are the calls that were not decided, by halt.ErrorKind. Those that were "canceled" by the caller are no failures,
+	// and counted only here.
+	Errors map[string]int64 `json:"errors"`
 
 	// QuotasExceeded is how many charges calendar quotas have refused: policies with a Period.
 	QuotasExceeded int64 `json:"quotas_exceeded"`
@@ -97,8 +99,9 @@ type RouteCounts struct {
 	Counts
 }
 
-// TopKeys are the keys with the most refusals or cost, most first, counted per policy. They come from a sketch (see
-// [KeyCount]) of 2048 entries, in which a key's place is never lost to keys of smaller weight.
+// TopKeys are the keys with the most refusals or cost, most first, counted per policy. They come from a sketch, Space-Saving
+// (Metwally, Agrawal, El Abbadi, ICDT 2005): counts can be too high, by the Error of their [KeyCount], which is at most
+// 1/1820 of Total; and a key whose count is above Unlisted is sure to be known. Keys are told apart by a 64-bit hash.
 type TopKeys struct {
 	Keys []KeyCount `json:"keys"`
 	// Total is the sum over all keys, those not listed included.
@@ -138,8 +141,8 @@ type FailingOpen struct {
 	Decisions int64     `json:"decisions"`
 }
 
-// Snapshot returns what was counted. A call that ends meanwhile may be in it or not, but never in part of its counters.
-// It takes in the order of 100 µs, during which decisions are hardly held up.
+// Snapshot returns what was counted. A call that ends meanwhile is in all of its counters or in none, the lists of top keys
+// aside. It takes in the order of 100 µs, and holds decisions up for no longer than it takes to copy a stripe.
 func (c *Collector) Snapshot() Snapshot {
 	for i := range c.stripes {
 		s := &c.stripes[i]

@@ -3,6 +3,7 @@ package stats
 import (
 	"math"
 	"sync"
+	"time"
 
 	halt "github.com/halt-dev/halt/core"
 )
@@ -87,13 +88,21 @@ type policyCell struct {
 	number   int32
 	capacity int64
 	unit     float64 // 1/capacity
-	policy   halt.Policy
+	shape    shape
+}
+
+// shape is what a policy is beside its name, as far as it is told.
+type shape struct {
+	limit, burst int64
+	window       time.Duration
+	period       halt.Period
+	algorithm    halt.Algorithm
 }
 
 // use notes what the policy is, and what part of its capacity the key of a decision has used.
 func (p *policyCell) use(c *halt.Charge, d *halt.Decision) {
-	if c.Policy.Limit != p.policy.Limit || c.Policy.Burst != p.policy.Burst || c.Policy.Window != p.policy.Window ||
-		c.Policy.Algorithm != p.policy.Algorithm {
+	if s := &p.shape; c.Policy.Limit != s.limit || c.Policy.Burst != s.burst || c.Policy.Window != s.window ||
+		c.Policy.Algorithm != s.algorithm {
 		p.describe(&c.Policy)
 	}
 	if d.Limit == halt.Unlimited {
@@ -108,7 +117,7 @@ func (p *policyCell) use(c *halt.Charge, d *halt.Decision) {
 }
 
 func (p *policyCell) describe(policy *halt.Policy) {
-	p.policy = *policy
+	p.shape = shape{policy.Limit, policy.Burst, policy.Window, policy.Period, policy.Algorithm}
 	p.capacity = max(policy.Capacity(), 1)
 	p.unit = 1 / float64(p.capacity)
 }

@@ -120,7 +120,15 @@ func TestFailingOpen(t *testing.T) {
 		if _, err := l.Allow(t.Context(), perHour(1), "k"); !errors.Is(err, halt.ErrStore) { // nobody lets that through
 			t.Fatal(err)
 		}
+		ctx, leave := context.WithCancel(t.Context())
+		leave()
+		if _, err := halt.New(gone{}, &halt.Options{Observers: []halt.Observer{c}}).Allow(ctx, perHour(1), "k"); !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
+		}
 		s := c.Snapshot()
+		if s.Errors["canceled"] != 1 {
+			t.Errorf("%v", s.Errors)
+		}
 		if s.Total != (Counts{Errors: 10, FailedOpen: 9}) || s.Errors["store"] != 10 || s.Policies[0].Errors != 19 ||
 			s.Routes[0].Counts != (Counts{Errors: 9, FailedOpen: 9}) {
 			t.Errorf("%+v %v %+v %+v", s.Total, s.Errors, s.Policies, s.Routes)

@@ -80,7 +80,7 @@ func (d *differential) invent() {
 		}
 		for range 2 {
 			q := p
-			q.Limit = pick(d.rng, 1, 2, 7, 100, 1<<31-1, 1<<32+1, 1<<40, 1<<52-1, 1+d.rng.Int64N(1<<52-1))
+			q.Limit = pick(d.rng, 1, 2, 7, 100, 255, 256, 65535, 65536, 1<<32-1, 1<<32, 1<<40, 1<<52-1, 1+d.rng.Int64N(1<<52-1))
 			if p.Algorithm <= halt.LeakyBucket {
 				q.Burst = pick(d.rng, 0, 1, 5, q.Limit/2+1, 1<<20, 1+d.rng.Int64N(1<<50))
 			}
