@@ -67,7 +67,7 @@ func driveAll(ctx context.Context, out io.Writer, s *service, servers []server) 
 		}
 		rows = append(rows, r)
 	}
-	failed := print(out, rows)
+	failed := printRows(out, rows)
 	loads := s.plans.loads.Load()
 	fmt.Fprintf(out, "\nThe plan database was asked %d times for 33 requests of 2 users.\n", loads)
 	if loads != 2 {
@@ -79,8 +79,8 @@ func driveAll(ctx context.Context, out io.Writer, s *service, servers []server) 
 	return nil
 }
 
-// print prints the rows and returns how many of them are not as they should be.
-func print(out io.Writer, rows []row) int {
+// printRows prints the rows and returns how many of them are not as they should be.
+func printRows(out io.Writer, rows []row) int {
 	failed := 0
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "route\tuser\tsent\tadmitted\trefused\tfirst Retry-After\tas the policy says")

@@ -77,19 +77,14 @@ type Verdict struct {
 }
 
 // Of returns the decision under the policy of that name, of the guard passed last; not that of a shadow rule.
-func (v Verdict) Of(policy string) (halt.Decision, bool) {
-	for i, c := range slices.Backward(v.Charges) {
-		if c.Policy.Name == policy && c.Mode != halt.Shadow {
-			return v.Decisions[i], true
-		}
-	}
-	return halt.Decision{}, false
-}
+func (v Verdict) Of(policy string) (halt.Decision, bool) { return v.last(policy, false) }
 
 // OfShadow is Of for the shadow rule of a policy: what it would have decided.
-func (v Verdict) OfShadow(policy string) (halt.Decision, bool) {
-	for i := len(v.Charges) - 1; i >= 0; i-- {
-		if v.Charges[i].Policy.Name == policy && v.Charges[i].Mode == halt.Shadow {
+func (v Verdict) OfShadow(policy string) (halt.Decision, bool) { return v.last(policy, true) }
+
+func (v Verdict) last(policy string, shadow bool) (halt.Decision, bool) {
+	for i, c := range slices.Backward(v.Charges) {
+		if c.Policy.Name == policy && (c.Mode == halt.Shadow) == shadow {
 			return v.Decisions[i], true
 		}
 	}

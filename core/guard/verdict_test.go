@@ -46,6 +46,12 @@ func TestVerdictsAccumulate(t *testing.T) {
 			t.Errorf("Of(%s) is %+v, %v, want limit and remaining %v", name, d, ok, want)
 		}
 	}
+	if d, ok := kept.OfShadow("inner"); !ok || d.Mode != halt.Shadow || d.Limit != 3 {
+		t.Errorf("OfShadow(inner) is %+v, %v", d, ok)
+	}
+	if d, ok := kept.OfShadow("outer"); ok {
+		t.Errorf("OfShadow(outer) is %+v", d)
+	}
 	for _, c := range kept.Charges {
 		if c.Key != "user:ann" && c.Key != "everyone" {
 			t.Errorf("the verdict holds %s's charge", c.Key)

@@ -74,6 +74,9 @@ local held
 if keys == 1 then
 	held = { try('GET', KEYS[1]) }
 	if type(held[1]) == 'table' then
+		if not string.find(held[1].err, 'WRONGTYPE', 1, true) then
+			return held[1] -- such as NOPERM: Redis's own error is the answer
+		end
 		held[1] = 0
 	end
 else

@@ -83,8 +83,10 @@ func (l *lane) next(f *flight) bool {
 			size += len(w.charges[i].Key)
 		}
 	}
-	if l.head == len(l.queue) {
-		l.queue, l.head = l.queue[:0], 0
+	if l.head*2 >= len(l.queue) { // or it would grow for as long as somebody waits
+		n := copy(l.queue, l.queue[l.head:])
+		clear(l.queue[n:])
+		l.queue, l.head = l.queue[:n], 0
 	}
 	if len(f.calls) == 0 {
 		l.flying--

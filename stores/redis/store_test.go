@@ -147,6 +147,14 @@ func TestACL(t *testing.T) {
 		if err := client.Set(ctx, "other", "v", 0).Err(); !redis.IsPermissionError(err) {
 			t.Errorf("the user may write other keys: %v", err)
 		}
+		// A command too few is an error of the store, and nothing is amiss with the key.
+		for _, command := range []string{"time", "get", "set"} {
+			user(admin, single+" -"+command)
+			_, err := open(t, client, &patient).TakeOne(ctx, lasting(5).Charge("k", 1))
+			if !errors.Is(err, halt.ErrStore) || errors.Is(err, halt.ErrCorrupt) {
+				t.Errorf("without %s: %v", command, err)
+			}
+		}
 	})
 	t.Run("Cluster", func(t *testing.T) {
 		c := testserver.RedisCluster(t, 3)
@@ -210,6 +218,25 @@ func TestBatch(t *testing.T) {
 		if d := take(t, s, c); d.Remaining != want {
 			t.Errorf("%s has %d left, want %d", c.Policy.Name, d.Remaining, want)
 		}
+	}
+}
+
+// However long a backlog lasts, the queue holds no more than those who wait.
+func TestBacklog(t *testing.T) {
+	s, _, _ := newStore(t, &Options{Timeout: time.Minute, MaxBatch: 2, InFlight: 1})
+	var wg sync.WaitGroup
+	for range 64 {
+		wg.Go(func() {
+			for range 100 {
+				if _, err := s.TakeOne(context.Background(), lasting(1<<40).Charge("k", 1)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := cap(s.single.queue); n > 512 {
+		t.Errorf("a queue of at most 64 has room for %d", n)
 	}
 }
 
