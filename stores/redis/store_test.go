@@ -235,6 +235,9 @@ func TestBacklog(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	landed(t, s.single)
+	s.single.mu.Lock()
+	defer s.single.mu.Unlock()
 	if n := cap(s.single.queue); n > 512 {
 		t.Errorf("a queue of at most 64 has room for %d", n)
 	}
