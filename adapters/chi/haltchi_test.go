@@ -320,7 +320,7 @@ func TestUnixSocket(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	listener, err := net.Listen("unix", socket)
 	if err != nil {
-		t.Skip(err)
+		t.Skipf("no Unix socket can be had in this folder: %v", err)
 	}
 	s := httptest.NewUnstartedServer(r)
 	s.Listener = listener

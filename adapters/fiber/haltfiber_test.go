@@ -378,7 +378,7 @@ func TestUnixSocket(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "s")
 	listener, err := net.Listen("unix", socket)
 	if err != nil {
-		t.Skip(err)
+		t.Skipf("no Unix socket can be had in this folder: %v", err)
 	}
 	serveOn(t, app, listener)
 	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -404,7 +404,7 @@ func TestUnixSocket(t *testing.T) {
 func TestIPv6Peer(t *testing.T) {
 	l, err := net.Listen("tcp6", "[::1]:0")
 	if err != nil {
-		t.Skip(err)
+		t.Skipf("this machine has no IPv6: %v", err)
 	}
 	s := newSpy()
 	app := newApp(fiber.Config{Network: fiber.NetworkTCP6})
