@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Brings what the test suites need besides Go. Run as root where there is apt-get, it installs what is missing;
-# anywhere else it names what is missing and fails. It does nothing if all is there.
+# anywhere else it names what is missing and fails. Two servers that Debian lacks come from npm and PyPI into the user's cache.
+# It does nothing if all is there.
 set -euo pipefail
 
 # What is needed, for what; the command that succeeds if it is there; its Debian packages.
@@ -13,6 +14,39 @@ needs() {
 	need 'PostgreSQL, for the same' 'command -v initdb || ls /usr/lib/postgresql/*/bin/initdb' postgresql
 	need 'Chromium, for the tests of the dashboard' 'command -v chromium || command -v chromium-browser || command -v google-chrome' chromium
 	need 'Prometheus and promtool, for the tests of the dashboards' 'command -v prometheus && command -v promtool' prometheus
+	need 'Java, for DynamoDB Local' 'command -v java' default-jre-headless
+	need 'npm, to get DynamoDB Local' "command -v npm || test -f '$dynamodb/DynamoDBLocal.jar'" npm
+	need 'Python with venv, for SecantusDB' "python3 -c 'import ensurepip' || test -x '$secantus/bin/secantusd-py'" python3-venv
+}
+
+# What Debian has no package of comes from npm and PyPI, by version, into the folder in which core/storetest/testserver looks
+# for it. Nothing of it is committed or linked: these are servers that the tests talk to.
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/halt
+dynamodb=$cache/dynamodb-local-1.25.1
+secantus=$cache/secantusdb-0.7.0b3
+
+# DynamoDB Local, Amazon's own for tests, is part of an npm package; of that only the archive is fetched, nothing is run.
+fetch_dynamodb() {
+	[[ -f $dynamodb/DynamoDBLocal.jar ]] && return
+	echo "fetching DynamoDB Local"
+	local work
+	mkdir -p "$cache"
+	work=$(mktemp -d "$cache/fetch.XXXXXX")
+	(cd "$work" && npm pack --silent amplify-dynamodb-simulator@2.9.30 >/dev/null && tar xzf ./*.tgz)
+	rm -rf "$dynamodb"
+	mv "$work/package/emulator" "$dynamodb"
+	rm -rf "$work"
+}
+
+# SecantusDB speaks MongoDB's protocol. There is no package of MongoDB itself: HALT_TEST_MONGODB_URI names a real one.
+fetch_secantus() {
+	[[ -x $secantus/bin/secantusd-py ]] && return
+	echo "fetching SecantusDB"
+	rm -rf "$secantus"
+	mkdir -p "$cache"
+	# An environment knows its own path, so it is made in place; the last step makes the program that is looked for above.
+	python3 -m venv "$secantus"
+	"$secantus/bin/pip" install --quiet --disable-pip-version-check SecantusDB==0.7.0b3
 }
 
 need() {
@@ -30,6 +64,8 @@ check() {
 }
 
 if check; then
+	fetch_dynamodb
+	fetch_secantus
 	exit 0
 fi
 
@@ -40,6 +76,8 @@ if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
 	apt-get -q update </dev/null
 	apt-get -q -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "${packages[@]}" </dev/null
 	if check; then
+		fetch_dynamodb
+		fetch_secantus
 		exit 0
 	fi
 fi
