@@ -65,6 +65,8 @@ var attacks = []struct {
 	{"a cheap document, a dear variable", "`query($n: Int) {users(first: $n) {id}}`, n = 100,000", `query($n: Int) {users(first: $n) {id}}`, map[string]any{"n": 100_000}, "Complexity", 0, 0, 429, 1},
 	{"the same, a cheap variable", "n = 10", `query($n: Int) {users(first: $n) {id}}`, map[string]any{"n": 10}, "Complexity", 11, 1, 200, 0},
 	{"a negative variable", "n = -100,000", `query($n: Int) {users(first: $n) {id}}`, map[string]any{"n": -100_000}, "Complexity", 2, 1, 200, 0},
+	{"a price that overflows", "`query($n: Int) {users(first: $n) {a: id b: id c: id d: id}}`, n = 2^62", `query($n: Int) {users(first: $n) {a: id b: id c: id d: id}}`, map[string]any{"n": 1 << 62}, "Complexity", 0, 0, 429, 1},
+	{"lists whose product overflows", "`{users(first: 4096) {friends(first: 2000000000) {…}}}`", `{users(first: 4096) {friends(first: 2000000000) {friends(first: 2000000000) {id}}}}`, nil, "Complexity", 0, 0, 429, 1},
 	{"included by a variable", "`{need users(first: 100000) @include(if: $b) {id}}`, b = true", `query($b: Boolean!) {need users(first: 100000) @include(if: $b) {id}}`, map[string]any{"b": true}, "Complexity", 0, 0, 429, 1},
 	{"not included", "b = false", `query($b: Boolean!) {need users(first: 100000) @include(if: $b) {id}}`, map[string]any{"b": false}, "Complexity", 1, 1, 200, 0},
 	{"skipped aliases", "`{a: login(…) @skip(if: true) b: login(…)}`", `mutation {a: ` + login + ` @skip(if: true) b: ` + login + `}`, nil, "Fields", 1, 1, 200, 0},

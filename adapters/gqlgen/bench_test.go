@@ -1,9 +1,9 @@
 package haltgqlgen_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 
@@ -26,9 +26,13 @@ func plenty(name string) halt.Policy {
 
 // served returns a function that sends a query to a server with these extensions, and not more than that: its documents
 // are cached, the request is the same.
-func served(b *testing.B, query string, wrap bool, es ...graphql.HandlerExtension) func() {
-	b.Helper()
-	s := bareSite(b, noPrices)
+func served(tb testing.TB, query string, wrap bool, es ...graphql.HandlerExtension) func() {
+	tb.Helper()
+	return servedBy(tb, bareSite(tb, noPrices), query, wrap, es...)
+}
+
+func servedBy(tb testing.TB, s *site, query string, wrap bool, es ...graphql.HandlerExtension) func() {
+	tb.Helper()
 	s.srv.SetQueryCache(lru.New[*ast.QueryDocument](10))
 	for _, e := range es {
 		s.srv.Use(e)
@@ -37,12 +41,12 @@ func served(b *testing.B, query string, wrap bool, es ...graphql.HandlerExtensio
 	if wrap {
 		s.handler = haltgqlgen.Handler(s.srv)
 	}
-	r := get(b, query)
+	r := get(tb, query)
 	return func() {
 		w := &discard{header: make(http.Header)}
 		s.handler.ServeHTTP(w, r)
 		if w.status > 299 {
-			b.Fatal(w.status)
+			tb.Fatal(w.status)
 		}
 	}
 }
@@ -56,9 +60,9 @@ func (d *discard) Header() http.Header         { return d.header }
 func (d *discard) Write(b []byte) (int, error) { return len(b), nil }
 func (d *discard) WriteHeader(status int)      { d.status = status }
 
-func limited(b *testing.B, c haltgqlgen.Config) graphql.HandlerExtension {
-	b.Helper()
-	return haltgqlgen.Operations(halt.New(memory.New(nil), nil), withPolicies(b, c))
+func limited(tb testing.TB, c haltgqlgen.Config) graphql.HandlerExtension {
+	tb.Helper()
+	return haltgqlgen.Operations(halt.New(memory.New(nil), nil), withPolicies(tb, c))
 }
 
 func measure(b *testing.B, f func()) {
@@ -93,28 +97,64 @@ func BenchmarkOperation(b *testing.B) {
 	})
 }
 
-// BenchmarkFields is what limited fields add, each: target 500 ns. The difference of n fields to bare, by n.
+// BenchmarkFields is what limited fields add, each: target 500 ns. limited is a limit by code, everyone one that needn't read an
+// address; directive is one by the schema, to be compared with passing, which is gqlgen's running a directive that does
+// nothing; ruled+limited to ruled is what a field adds to a server that limits its operations.
 func BenchmarkFields(b *testing.B) {
-	for _, n := range []int{1, 10, 100} {
-		query := "{"
-		for i := range n {
-			query += fmt.Sprintf(" a%d: need", i)
-		}
-		query += "}"
-		fields := haltgqlgen.Fields{"Query.need": {Policy: plenty("needs"), Key: haltgqlgen.ByIP()}}
-		b.Run(fmt.Sprintf("bare/%d", n), func(b *testing.B) { measure(b, served(b, query, true)) })
-		b.Run(fmt.Sprintf("limited/%d", n), func(b *testing.B) {
-			measure(b, served(b, query, true, limited(b, haltgqlgen.Config{Fields: fields})))
-		})
-		directed := strings.ReplaceAll(query, "need", "report")
-		b.Run(fmt.Sprintf("directive/%d", n), func(b *testing.B) {
-			ps, err := halt.NewRegistry(plenty("secret"), plenty("report"), plenty("vital"), plenty("account"), plenty("news"))
-			if err != nil {
-				b.Fatal(err)
-			}
-			measure(b, served(b, directed, true, limited(b, haltgqlgen.Config{Policies: ps})))
-		})
+	ps, err := halt.NewRegistry(plenty("secret"), plenty("report"), plenty("vital"), plenty("account"), plenty("news"))
+	if err != nil {
+		b.Fatal(err)
 	}
+	fields := func(key haltgqlgen.Key) haltgqlgen.Fields {
+		return haltgqlgen.Fields{"Query.need": {Policy: plenty("needs"), Key: key}}
+	}
+	rules := []haltgqlgen.Rule{{Policy: plenty("api"), Key: haltgqlgen.ByIP()}}
+	for _, n := range []int{1, 10, 100} {
+		for _, c := range []struct {
+			name, field string
+			config      haltgqlgen.Config
+		}{
+			{"bare", "need", haltgqlgen.Config{}},
+			{"limited", "need", haltgqlgen.Config{Fields: fields(haltgqlgen.ByIP())}},
+			{"everyone", "need", haltgqlgen.Config{Fields: fields(haltgqlgen.Everyone())}},
+			{"passing", "report", haltgqlgen.Config{}},
+			{"directive", "report", haltgqlgen.Config{Policies: ps}},
+			{"ruled", "need", haltgqlgen.Config{Rules: rules}},
+			{"ruled+limited", "need", haltgqlgen.Config{Rules: rules, Fields: fields(haltgqlgen.ByIP())}},
+		} {
+			query := "{"
+			for i := range n {
+				query += fmt.Sprintf(" a%d: %s", i, c.field)
+			}
+			query += "}"
+			b.Run(fmt.Sprintf("%s/%d", c.name, n), func(b *testing.B) {
+				switch c.name {
+				case "bare":
+					measure(b, served(b, query, true))
+				case "passing":
+					measure(b, servedBy(b, directedSite(b, testapi.DirectiveRoot{RateLimit: pass}, noPrices), query, true))
+				default:
+					measure(b, served(b, query, true, limited(b, c.config)))
+				}
+			})
+		}
+	}
+}
+
+// pass is a directive that does nothing.
+func pass(ctx context.Context, _ any, next graphql.Resolver, _ string, _ *int, _ *string) (any, error) {
+	return next(ctx)
+}
+
+// BenchmarkFieldBelow is what a limited field adds that stands below others.
+func BenchmarkFieldBelow(b *testing.B) {
+	const query = `{user(id: 1) {id posts {id title}}}`
+	b.Run("bare", func(b *testing.B) { measure(b, served(b, query, true)) })
+	b.Run("limited", func(b *testing.B) {
+		measure(b, served(b, query, true, limited(b, haltgqlgen.Config{
+			Fields: haltgqlgen.Fields{"Post.title": {Policy: plenty("titles"), Key: haltgqlgen.Everyone()}},
+		})))
+	})
 }
 
 // BenchmarkRefused is what an attack costs the server: a thousand logins in one request.

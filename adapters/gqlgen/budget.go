@@ -10,7 +10,8 @@ type budget struct {
 	policy  halt.Policy
 	key     string
 	shadow  bool
-	sharers int // occurrences that draw on it
+	named   bool // the policy is the registry's
+	sharers int  // occurrences that draw on it
 
 	asked     int64 // of all occurrences
 	cost      int64 // of the occurrences that are still to be admitted
@@ -52,7 +53,7 @@ func (w *walker) charge(o *occurrence, s *selected, l *limit, before int) error 
 	if err != nil {
 		return err
 	}
-	b, err := w.budget(l, &p, w.scratch)
+	b, err := w.budget(l, p, w.scratch)
 	if err != nil {
 		return err
 	}
@@ -72,29 +73,37 @@ func (w *walker) charge(o *occurrence, s *selected, l *limit, before int) error 
 	return nil
 }
 
-// policy looks a limit's policy up, once per operation.
-func (w *walker) policy(l *limit) (halt.Policy, error) {
-	if l.resolve == nil && l.name == "" {
-		return l.policy, nil
+// policy looks a limit's policy up; one that must be resolved, once per operation. It is valid until the next is looked up.
+func (w *walker) policy(l *limit) (p *halt.Policy, err error) {
+	switch {
+	case l.name != "":
+		w.named, err = w.op.ext.config.Policies.Get(l.name)
+		return &w.named, err
+	case l.resolve == nil:
+		return &l.policy, nil
 	}
-	k, ok := w.known[l]
-	if !ok {
+	k := w.known[l]
+	if k == nil {
 		f := w.op.field
 		w.op.field = nil // it is the same for all of the operation
-		k.policy, k.err = l.policyOf(w.op)
+		k = new(known)
+		k.policy, k.err = l.resolved(w.op)
 		w.op.field = f
 		if w.known == nil {
-			w.known = make(map[*limit]known)
+			w.known = make(map[*limit]*known)
 		}
 		w.known[l] = k
 	}
-	return k.policy, k.err
+	return &k.policy, k.err
 }
 
 // budget returns the index of a budget.
 func (w *walker) budget(l *limit, p *halt.Policy, key []byte) (int, error) {
 	at := w.find(l, p, key)
 	if at >= 0 {
+		if w.budgets[at].named && l.name != "" {
+			return at, nil // it may have changed meanwhile
+		}
 		same := *p
 		same.Plan = w.budgets[at].policy.Plan // only a label
 		if w.budgets[at].policy != same {
@@ -102,12 +111,13 @@ func (w *walker) budget(l *limit, p *halt.Policy, key []byte) (int, error) {
 		}
 		return at, nil
 	}
-	w.budgets = append(w.budgets, budget{policy: *p, key: string(key), shadow: l.shadow})
-	at = len(w.budgets) - 1
-	k := budgetKey{p.Name, w.budgets[at].key, l.shadow}
+	at = len(w.budgets)
+	w.budgets = append(w.budgets, budget{})
+	b := &w.budgets[at]
+	b.policy, b.key, b.shadow, b.named = *p, string(key), l.shadow, l.name != ""
 	switch {
 	case w.index != nil:
-		w.index[k] = at
+		w.index[budgetKey{p.Name, b.key, l.shadow}] = at
 	case at >= few:
 		w.index = make(map[budgetKey]int)
 		for i := range w.budgets {

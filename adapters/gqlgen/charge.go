@@ -22,6 +22,7 @@ import (
 type fieldCharges struct {
 	found   []*occurrence
 	budgets []budget
+	call    call
 	refused map[*ast.Field][]*occurrence
 	delay   time.Duration
 	held    []heldCharge // places in flight, and what their Takes were
@@ -38,8 +39,10 @@ type call struct {
 	of []int
 }
 
-func (c *call) add(charge halt.Charge, budget int) {
-	c.Charges, c.of = append(c.Charges, charge), append(c.of, budget)
+// add adds a charge on a budget, to be filled in: it is too large to be passed around.
+func (c *call) add(budget int) *halt.Charge {
+	c.Charges, c.of = append(c.Charges, halt.Charge{}), append(c.of, budget)
+	return &c.Charges[len(c.Charges)-1]
 }
 
 // clear takes the charges out, and what they point to.
@@ -54,24 +57,27 @@ func (e *extension) call(o *Operation) *call {
 	if c == nil {
 		c = new(call)
 	}
-	c.Route, c.FailOpen = framework.Route(o), !e.config.FailClosed
+	c.start(o)
 	return c
 }
 
-func (e *extension) recycle(c *call) {
+func (e *extension) recycleCall(c *call) {
 	c.clear()
-	c.Route = ""
 	e.calls.Put(c)
+}
+
+// start makes a call one of an operation's.
+func (c *call) start(o *Operation) {
+	c.Route, c.FailOpen = framework.Route(o), !o.ext.config.FailClosed
 }
 
 // maxAttempts bounds how often others' spending can make an operation ask again. Fields that are left then are refused.
 const maxAttempts = 32
 
-// decide decides the occurrences that w has found.
-func decide(op *Operation, w *walker) *fieldCharges {
-	fc := &fieldCharges{found: w.found, budgets: w.budgets}
-	err := fc.admit(op)
-	if err != nil {
+// decide decides the occurrences that were found.
+func (fc *fieldCharges) decide(op *Operation) {
+	fc.call.start(op)
+	if err := fc.admit(op); err != nil {
 		op.ext.tellStore(op, err)
 		if op.closed() {
 			for _, o := range fc.found {
@@ -88,7 +94,6 @@ func decide(op *Operation, w *walker) *fieldCharges {
 		}
 		o.nodes(func(n *ast.Field) { fc.refused[n] = append(fc.refused[n], o) })
 	}
-	return fc
 }
 
 // admit spends for the occurrences that fit, and drops the others.
@@ -102,8 +107,7 @@ func (fc *fieldCharges) admit(op *Operation) error {
 			}
 		}
 	}
-	call := op.ext.call(op)
-	defer op.ext.recycle(call)
+	call := &fc.call
 	shadows := true
 	for attempt := 0; ; attempt++ {
 		fc.fill(call, shadows)
@@ -122,11 +126,15 @@ func (fc *fieldCharges) admit(op *Operation) error {
 		fc.hold(call, admitted)
 		if admitted {
 			fc.delay = call.Decisions.Delay()
+			if attempt == 0 {
+				return nil // all of them
+			}
 			break
 		}
 		fc.choose(attempt >= maxAttempts)
 	}
-	return fc.explain(op, call)
+	fc.explain(op)
+	return nil
 }
 
 // fill makes call the one for the occurrences that are still to be admitted.
@@ -137,23 +145,23 @@ func (fc *fieldCharges) fill(call *call, shadows bool) {
 		if b.cost == 0 || b.shadow && !shadows {
 			continue
 		}
-		c := halt.Charge{Policy: b.policy, Key: b.key, Cost: b.cost}
+		c := call.add(i)
+		c.Policy, c.Key, c.Cost = b.policy, b.key, b.cost
 		switch {
 		case b.shadow:
 			c.Mode = halt.Shadow
 		case b.sharers > 1:
 			c.Policy.Block = 0 // the sum's refusal is nobody's: explain blocks, if one is refused
 		}
-		call.add(c, i)
 	}
 }
 
 // hold remembers places in flight that were taken, to be given back in the end.
 func (fc *fieldCharges) hold(call *call, admitted bool) {
-	for i, c := range call.Charges {
-		d := call.Decisions[i]
+	for i := range call.Charges {
+		c, d := &call.Charges[i], &call.Decisions[i]
 		if c.Policy.Algorithm == halt.InFlight && c.Policy.Limit != halt.Unlimited && (c.Mode == halt.Shadow && d.Allowed || c.Mode == halt.Take && admitted) {
-			fc.held = append(fc.held, heldCharge{c, d})
+			fc.held = append(fc.held, heldCharge{*c, *d})
 		}
 	}
 }
@@ -196,39 +204,39 @@ func (fc *fieldCharges) choose(none bool) {
 
 // explain finds out when the occurrences that were refused would fit, and begins the blocks of their policies. What was
 // asked for until now was more than one of them costs.
-func (fc *fieldCharges) explain(op *Operation, call *call) error {
+func (fc *fieldCharges) explain(op *Operation) {
+	call := &fc.call
 	call.clear()
 	for i := range fc.budgets {
 		b := &fc.budgets[i]
 		if !b.refused || b.sharers == 1 || b.decision.Blocked {
 			continue
 		}
-		c := halt.Charge{Policy: b.policy, Key: b.key, Cost: b.want, Mode: halt.Peek}
+		c := call.add(i)
+		c.Policy, c.Key, c.Cost, c.Mode = b.policy, b.key, b.want, halt.Peek
 		if b.policy.Block > 0 {
 			c.Mode = halt.Take
 		}
-		call.add(c, i)
 	}
 	if len(call.of) == 0 {
-		return nil
+		return
 	}
 	if err := op.ext.limiter.Do(op.ctx, &call.Call); err != nil {
 		op.ext.tellStore(op, err) // the fields are decided; only the figures are those of the sum
-		return nil
+		return
 	}
 	for i, at := range call.of {
 		fc.budgets[at].decision = call.Decisions[i]
 	}
 	if !call.Decisions.Allowed() {
-		return nil
+		return
 	}
 	// By now it all fits, and the Takes were spent, for nothing.
 	back := op.ext.call(op)
-	defer op.ext.recycle(back)
+	defer op.ext.recycleCall(back)
 	for i := range call.Charges {
 		if c := &call.Charges[i]; c.Mode == halt.Take {
-			credit, _ := halt.Settlement(c, &call.Decisions[i], 0)
-			back.add(credit, 0)
+			*back.add(0), _ = halt.Settlement(c, &call.Decisions[i], 0)
 		}
 	}
 	if len(back.Charges) > 0 {
@@ -236,7 +244,6 @@ func (fc *fieldCharges) explain(op *Operation, call *call) error {
 			op.ext.tellStore(op, err)
 		}
 	}
-	return nil
 }
 
 // release gives the places in flight back.
@@ -244,11 +251,10 @@ func (fc *fieldCharges) release(op *Operation) {
 	if len(fc.held) == 0 {
 		return
 	}
-	call := op.ext.call(op)
-	defer op.ext.recycle(call)
+	call := &fc.call
+	call.clear()
 	for i := range fc.held {
-		credit, _ := halt.Settlement(&fc.held[i].charge, &fc.held[i].decision, 0)
-		call.add(credit, 0)
+		*call.add(0), _ = halt.Settlement(&fc.held[i].charge, &fc.held[i].decision, 0)
 	}
 	if err := op.ext.limiter.Do(context.WithoutCancel(op.ctx), &call.Call); err != nil {
 		op.ext.tellStore(op, err)

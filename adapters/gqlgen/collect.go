@@ -81,9 +81,9 @@ type level struct {
 	spreads map[*ast.FragmentDefinition]bool
 }
 
-// collect returns the fields that the selection set executes on an object of type t.
-func (c *collector) collect(set ast.SelectionSet, t *ast.Definition) []selected {
-	l := level{out: make([]selected, 0, len(set))}
+// collect returns the fields that the selection set executes on an object of type t, in out if they fit.
+func (c *collector) collect(out []selected, set ast.SelectionSet, t *ast.Definition) []selected {
+	l := level{out: slices.Grow(out, len(set))}
 	c.add(&l, set, t)
 	return l.out
 }

@@ -1,11 +1,12 @@
 package haltgqlgen
 
 import (
-	"context"
 	"encoding/binary"
+	"maps"
 	"math"
+	"slices"
+	"strconv"
 
-	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/ast"
 )
 
@@ -45,7 +46,7 @@ func Complexity(op *Operation) int64 {
 	if op.complexity == 0 {
 		c := counter{
 			collector: collector{schema: op.ext.schema, vars: op.gql.Variables},
-			ctx:       op.ctx, es: op.ext.es, memo: make(map[memoKey]int64),
+			op:        op, memo: make(map[memoKey]int64),
 		}
 		op.complexity = max(1, c.operation(op.gql.Operation, op.ext.largest)) + 1
 	}
@@ -59,11 +60,11 @@ const maxSteps = 20_000
 // counter counts the complexity of one operation.
 type counter struct {
 	collector
-	ctx  context.Context
-	es   graphql.ExecutableSchema
-	memo map[memoKey]int64
-	ids  map[*ast.Field]uint32 // of fields that were merged
-	over bool                  // maxSteps were not enough
+	op     *Operation
+	memo   map[memoKey]int64
+	ids    map[*ast.Field]uint32 // of fields that were merged
+	over   bool                  // maxSteps were not enough
+	failed bool                  // a price panicked
 
 	fragments map[*ast.FragmentDefinition]int64 // of the count by selections
 }
@@ -79,7 +80,7 @@ type memoKey struct {
 func (c *counter) operation(op *ast.OperationDefinition, limit int64) int64 {
 	root := c.schema.root(op.Operation)
 	total := int64(0)
-	for _, s := range c.collect(op.SelectionSet, root) {
+	for _, s := range c.collect(nil, op.SelectionSet, root) {
 		total = add(total, c.field(&s, root))
 		if c.over {
 			break
@@ -152,16 +153,93 @@ func (c *counter) numbers(fs []*ast.Field) string {
 	return string(b)
 }
 
-// own returns the complexity of a field of a type, given that of what is below.
+// own returns the complexity of a field of a type, given that of what is below. What the server's function multiplies is
+// kept to 31 bits each, arguments and what is below, or a client could choose them so that the product overflows to a
+// little.
 func (c *counter) own(f *ast.Field, object string, below int64) int64 {
 	var args map[string]any
 	if f.Definition != nil && len(f.Definition.Arguments) > 0 {
-		args = f.ArgumentMap(c.vars)
+		args = c.arguments(f)
 	}
-	if n, ok := c.es.Complexity(c.ctx, object, f.Name, int(min(below, math.MaxInt)), args); ok && n >= 1 {
+	n, ok := c.price(f, object, int(min(below, math.MaxInt32)), args)
+	switch {
+	case !ok || n < 1:
+		return add(1, below)
+	case below > math.MaxInt32:
+		return TooComplex
+	default:
 		return min(int64(n), TooComplex)
 	}
-	return add(1, below)
+}
+
+// price asks the server's function for a field's complexity. If it panics there is none, as if the server had none, and
+// OnError is told once: a client may have brought it about, and must not make all other fields free by it. (gqlgen's code
+// around it panics by itself if an argument of a custom scalar that is an any in Go is absent.)
+func (c *counter) price(f *ast.Field, object string, below int, args map[string]any) (n int, ok bool) {
+	if !c.op.ext.config.FailClosed {
+		var err error
+		defer func() {
+			if err != nil {
+				n, ok = 0, false
+				if !c.failed {
+					c.failed = true
+					c.op.ext.tell(c.op, &FieldError{Field: object + "." + f.Name, Err: err})
+				}
+			}
+		}()
+		defer recovered(&err)
+	}
+	return c.op.ext.es.Complexity(c.op.ctx, object, f.Name, below, args)
+}
+
+// arguments returns a field's arguments; none if they can't be read, a number of more than 64 bits, say, where the schema
+// has a custom scalar. gqlparser panics at it, and so doesn't resolve the field; the others are still to be counted.
+func (c *counter) arguments(f *ast.Field) (args map[string]any) {
+	defer func() { _ = recover() }()
+	args = f.ArgumentMap(c.vars)
+	if len(c.vars) > 0 { // in literals it is an error that gqlparser finds
+		for _, d := range f.Definition.Arguments {
+			if v, ok := args[d.Name]; ok {
+				args[d.Name] = c.schema.bounded(v, d.Type)
+			}
+		}
+	}
+	return args
+}
+
+// bounded returns a value in which no Int is more than an Int can be.
+func (s *schemaInfo) bounded(v any, t *ast.Type) any {
+	switch x := v.(type) {
+	case []any:
+		if t.Elem != nil {
+			x = slices.Clone(x)
+			for i := range x {
+				x[i] = s.bounded(x[i], t.Elem)
+			}
+		}
+		return x
+	case map[string]any:
+		if d := s.Types[t.Name()]; d != nil && d.Kind == ast.InputObject {
+			x = maps.Clone(x) // it is the variables', which are to be executed
+			for name, v := range x {
+				if field := d.Fields.ForName(name); field != nil {
+					x[name] = s.bounded(v, field.Type)
+				}
+			}
+		}
+		return x
+	}
+	if t.Name() != "Int" {
+		return v
+	}
+	n, _ := strconv.ParseInt(string(appendValue(nil, v)), 10, 64) // the nearest, if it is out of range
+	switch {
+	case n > math.MaxInt32:
+		return int64(math.MaxInt32)
+	case n < math.MinInt32:
+		return int64(math.MinInt32)
+	}
+	return v
 }
 
 // selections returns the complexity of a selection set if each selection counts, each fragment being visited once.

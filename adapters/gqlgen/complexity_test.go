@@ -2,17 +2,20 @@ package haltgqlgen_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
+	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/99designs/gqlgen/complexity"
 	"github.com/99designs/gqlgen/graphql"
-	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	haltgqlgen "github.com/halt-dev/halt/adapters/gqlgen"
 	"github.com/halt-dev/halt/adapters/gqlgen/internal/testapi"
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/guard"
 	"github.com/halt-dev/halt/core/memory"
 )
 
@@ -232,21 +235,101 @@ func TestComplexityEndsEarly(t *testing.T) {
 	}
 }
 
-// TestComplexityPanics: a complexity function of the server's that panics spoils only its rule.
+// TestComplexityPanics: a complexity function of the server's that panics is as if the server had none, and makes nothing
+// else free; with FailClosed it refuses.
 func TestComplexityPanics(t *testing.T) {
-	root := testapi.ComplexityRoot{}
+	root := priced()
 	root.Query.Need = func(int) int { panic("at the price") }
-	s := bareSite(t, root)
-	var told error
-	s.srv.Use(haltgqlgen.Operations(halt.New(memory.New(nil), nil), withPolicies(t, haltgqlgen.Config{
-		Rules:   []haltgqlgen.Rule{{Policy: policy("points", 1), Key: haltgqlgen.Everyone(), Cost: haltgqlgen.Complexity}},
-		OnError: func(_ *haltgqlgen.Operation, err error) { told = err },
-		OnDenied: func(*haltgqlgen.Operation, haltgqlgen.Denial) *gqlerror.Error {
-			t.Error("denied")
-			return nil
-		},
+	for _, closed := range []bool{false, true} {
+		s := bareSite(t, root)
+		s.limiter = halt.New(memory.New(nil), nil)
+		points := policy("points", 100)
+		var told []error
+		s.srv.Use(haltgqlgen.Operations(s.limiter, withPolicies(t, haltgqlgen.Config{
+			Rules:      []haltgqlgen.Rule{{Policy: points, Key: haltgqlgen.Everyone(), Cost: haltgqlgen.Complexity}},
+			FailClosed: closed,
+			OnError:    func(_ *haltgqlgen.Operation, err error) { told = append(told, err) },
+		})))
+		a := s.do(t, `{need a: need users(first: 20) {id}}`, nil)
+		want, status := int64(23), http.StatusOK
+		if closed {
+			want, status = 0, http.StatusServiceUnavailable
+		}
+		if n := s.spent(t, points, everyone); n != want || a.Status != status || len(told) != 1 || !errors.Is(told[0], guard.ErrPanic) {
+			t.Errorf("closed %v: spent %d, told %v: %.200s", closed, n, told, a.Body)
+		}
+		var field *haltgqlgen.FieldError
+		if !closed && (!errors.As(told[0], &field) || field.Field != "Query.need") {
+			t.Errorf("told %v", told)
+		}
+	}
+}
+
+// TestUnreadableArgument: an argument that gqlparser panics at, a number of more than 64 bits of a custom scalar, spoils its
+// own field and makes nothing else free.
+func TestUnreadableArgument(t *testing.T) {
+	const query = `{find(anything: 99999999999999999999) users(first: 40) {id}}`
+	points := policy("points", 100)
+	s := bareSite(t, priced())
+	s.limiter = halt.New(memory.New(nil), nil)
+	s.srv.SetRecoverFunc(func(context.Context, any) error { return context.Canceled })
+	s.srv.Use(haltgqlgen.Operations(s.limiter, withPolicies(t, haltgqlgen.Config{
+		Rules:   []haltgqlgen.Rule{{Policy: points, Key: haltgqlgen.Everyone(), Cost: haltgqlgen.Complexity}},
+		OnError: func(_ *haltgqlgen.Operation, err error) { t.Error(err) },
 	})))
-	if a := s.do(t, `{need}`, nil); a.Status != 200 || told == nil {
-		t.Errorf("%s, %v", a.Body, told)
+	a := s.do(t, query, nil)
+	if n := s.spent(t, points, everyone); n != 42 || s.Calls("Query.find") != 0 {
+		t.Errorf("spent %d: %s", n, a.Body)
+	}
+}
+
+// TestNoOverflow: what a client lets the server's functions multiply is never so much that it is little again.
+func TestNoOverflow(t *testing.T) {
+	for name, c := range map[string]struct {
+		query string
+		vars  map[string]any
+	}{
+		"a list":                {`query($n: Int) {users(first: $n) {a: id b: id c: id d: id}}`, map[string]any{"n": 1 << 62}},
+		"as a string":           {`query($n: Int) {users(first: $n) {a: id b: id c: id d: id}}`, map[string]any{"n": "4611686018427387904"}},
+		"beyond 64 bits":        {`query($n: Int) {users(first: $n) {id}}`, map[string]any{"n": 1e18}},
+		"what is below":         {`{users(first: 4096) {friends(first: 2000000000) {friends(first: 2000000000) {id}}}}`, nil},
+		"what is below, a bit":  {`{users(first: 1073741824) {friends(first: 1073741824) {friends(first: 16) {id}}}}`, nil},
+		"two lists":             {`query($n: Int) {users(first: $n) {friends(first: $n) {id}}}`, map[string]any{"n": 1 << 32}},
+		"dearer than any limit": {`{users(first: 2147483647) {friends(first: 2147483647) {friends(first: 2147483647) {id}}}}`, nil},
+	} {
+		if n, _ := counts(t, priced(), high, c.query, c.vars, false); n != haltgqlgen.TooComplex {
+			t.Errorf("%s: %d", name, n)
+		}
+	}
+	for v, want := range map[any]int64{-1 << 62: 2, -3: 2, 7: 8, "7": 8, nil: 11} {
+		if n, _ := counts(t, priced(), high, `query($n: Int) {users(first: $n) {id}}`, map[string]any{"n": v}, false); n != want {
+			t.Errorf("%v: %d, want %d", v, n, want)
+		}
+	}
+}
+
+// TestPriceOfInput: a price function gets input objects and lists as the client has sent them, but for Ints of more than 32
+// bits; and so does the resolver, with those.
+func TestPriceOfInput(t *testing.T) {
+	var priced *testapi.Filter
+	var root testapi.ComplexityRoot
+	root.Query.Find = func(_ int, in *testapi.Filter, _ *string, _ any) int {
+		priced = in
+		return 3
+	}
+	s := bareSite(t, root)
+	s.srv.Use(haltgqlgen.Operations(halt.New(memory.New(nil), nil), withPolicies(t, haltgqlgen.Config{
+		Rules:   []haltgqlgen.Rule{{Policy: policy("points", 3), Key: haltgqlgen.Everyone(), Cost: haltgqlgen.Complexity}},
+		OnError: func(_ *haltgqlgen.Operation, err error) { t.Fatal(err) },
+	})))
+	page := func(size any) map[string]any { return map[string]any{"size": size} }
+	a := s.do(t, `query($in: Filter) {find(in: $in, anything: 1)}`, map[string]any{"in": map[string]any{
+		"text": "x", "page": page(1 << 40), "pages": []any{page(4), page(-1 << 40)},
+	}})
+	if len(a.Errors) > 0 || *priced.Text != "x" || *priced.Page.Size != math.MaxInt32 || *priced.Pages[0].Size != 4 || *priced.Pages[1].Size != math.MinInt32 {
+		t.Errorf("%+v: %s", priced, a.Body)
+	}
+	if got := a.Data["find"].(string); !strings.Contains(got, `"size":1099511627776`) || !strings.Contains(got, `"size":-1099511627776`) {
+		t.Errorf("the resolver got %s", got)
 	}
 }

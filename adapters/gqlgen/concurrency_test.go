@@ -1,6 +1,8 @@
 package haltgqlgen_test
 
 import (
+	"maps"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -80,4 +82,45 @@ func TestConcurrentOperations(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// TestNothingIsLeftOver: what operations of all sorts before have been charged changes nothing for the next.
+func TestNothingIsLeftOver(t *testing.T) {
+	secret, report, account := policy("secret", 1_000_000), policy("report", 1_000_000), policy("account", 3)
+	config := haltgqlgen.Config{
+		Policies: registry(t, secret, report, account),
+		Fields:   haltgqlgen.Fields{"Mutation.login": {Policy: policy("logins", 1_000_000), Key: haltgqlgen.ByArgument("email")}},
+	}
+	queries := []string{
+		`{users(first: 5) {id secret friends(first: 2) {secret}}}`, `{report}`, `{need}`, logins(1), logins(3), logins(200),
+		`{search(text: "") {... on User {secret} ... on Post {secret s: secret}}}`, `{node(id: "post") {id ... on Post {author {secret}}}}`,
+		`{user(id: 1) {...F friends {...F}}} fragment F on User {a: secret posts {secret author {...G}}} fragment G on User {b: secret}`,
+		`mutation {signIn(input: {email: "a", password: ""})}`, `{nothing}`, `{__typename}`,
+	}
+	budgets := map[string]halt.Policy{everyone: secret, ip: report, "arg:email=a": policy("logins", 1_000_000)}
+	alone := make([]map[string]int64, len(queries))
+	spent := func(s *site) map[string]int64 {
+		m := make(map[string]int64)
+		for key, p := range budgets {
+			m[key] = s.spent(t, p, key)
+		}
+		return m
+	}
+	for i, query := range queries {
+		s := newSite(t, config)
+		s.do(t, query, nil)
+		alone[i] = spent(s)
+	}
+	s := newSite(t, config)
+	want := spent(s)
+	for range 150 {
+		i := rand.IntN(len(queries))
+		s.do(t, queries[i], nil)
+		for key, n := range alone[i] {
+			want[key] += n
+		}
+		if got := spent(s); !maps.Equal(got, want) {
+			t.Fatalf("after %s: %v, want %v", queries[i], got, want)
+		}
+	}
 }

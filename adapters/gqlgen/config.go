@@ -132,7 +132,7 @@ type Config struct {
 	// Default: Standard.
 	Headers Style
 	// FailClosed refuses operations and fields when the store or a rule's function fails. By default a failing store
-	// admits, and a failing rule is skipped; observers and OnError are told.
+	// admits, and a failing rule is skipped; observers and OnError are told. A cost below 0 refuses either way.
 	FailClosed bool
 	// Attach lets resolvers read what Rules decided, with [Verdict]. It costs a few allocations.
 	Attach bool

@@ -39,9 +39,9 @@ func (o *Operation) note(v guard.Verdict) {
 }
 
 // noteFields remembers what was decided on the fields.
-func (o *Operation) noteFields() {
-	for i := range o.fields.budgets {
-		b := &o.fields.budgets[i]
+func (o *Operation) noteFields(budgets []budget) {
+	for i := range budgets {
+		b := &budgets[i]
 		c := halt.Charge{Policy: b.policy}
 		if b.shadow || !b.decided || !told(&c) {
 			continue

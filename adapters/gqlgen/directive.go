@@ -104,7 +104,7 @@ func declaredWell(d *ast.DirectiveDefinition) bool {
 // readDirective returns the limit of one directive. If it adds faults, the limit has no use.
 func readDirective(s *schemaInfo, at string, fd *ast.FieldDefinition, d *ast.Directive, c *Config, f *faults) *limit {
 	where := at + " @" + directiveName
-	l := &limit{field: at, fixed: 1, key: c.Key}
+	l := &limit{field: at, fixed: 1, key: c.Key, directed: true}
 	var policy halt.Policy
 	if name, ok := literal(d, "policy", ast.StringValue, ast.BlockValue); !ok || name == "" {
 		f.add(where+"(policy:)", "a policy's name")

@@ -24,7 +24,7 @@ const (
 // ErrSameBudget: two rules of unequal policies drew on one budget.
 var ErrSameBudget = guard.ErrSameBudget
 
-// FieldError tells OnError which limit of a field failed.
+// FieldError tells OnError which limit of a field failed, or, without a Policy, its function in the ComplexityRoot.
 type FieldError struct {
 	Field  string // "Mutation.login"
 	Policy string // the policy's name, if it is known

@@ -2,6 +2,7 @@ package haltgqlgen
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
@@ -28,9 +29,9 @@ func (o *Operation) startEvents() bool {
 		if !o.closed() {
 			return true
 		}
-		o.denial = Denial{Reason: guard.Unavailable}
+		o.denial = &Denial{Reason: guard.Unavailable}
 	case o.event == "":
-		o.denial = Denial{Reason: guard.MissingKey, Policy: halt.Policy{Name: ev.Policy.Name}}
+		o.denial = &Denial{Reason: guard.MissingKey, Policy: halt.Policy{Name: ev.Policy.Name}}
 	default:
 		return true
 	}
@@ -41,11 +42,11 @@ func (o *Operation) startEvents() bool {
 // ends the stream, or nil.
 func (o *Operation) events(ctx context.Context, resp *graphql.Response) *graphql.Response {
 	ev := o.ext.config.Events
-	for ; resp != nil && !o.ended; resp = o.next(ctx) {
+	for ; resp != nil && !o.answers.ended; resp = o.answers.next(ctx) {
 		for {
 			d, err := o.chargeEvent(ctx, resp)
 			switch {
-			case err != nil && o.closed():
+			case err != nil && (o.closed() || errors.Is(err, errNegativeCost)):
 				return o.endStream(Denial{Reason: guard.Unavailable})
 			case err != nil:
 				return resp
@@ -92,8 +93,8 @@ func (o *Operation) chargeEvent(ctx context.Context, resp *graphql.Response) (d 
 		return d, nil
 	}
 	call := o.ext.call(o)
-	defer o.ext.recycle(call)
-	call.add(ev.Policy.Charge(o.event, cost), 0)
+	defer o.ext.recycleCall(call)
+	*call.add(0) = ev.Policy.Charge(o.event, cost)
 	if err = o.ext.limiter.Do(ctx, &call.Call); err != nil {
 		o.ext.tellStore(o, err)
 		return d, err
@@ -103,7 +104,7 @@ func (o *Operation) chargeEvent(ctx context.Context, resp *graphql.Response) (d 
 
 // endStream returns the last answer of a subscription.
 func (o *Operation) endStream(d Denial) *graphql.Response {
-	o.ended = true
+	o.answers.ended = true
 	return &graphql.Response{Errors: gqlerror.List{refusal(d)}}
 }
 

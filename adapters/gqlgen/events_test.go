@@ -150,13 +150,17 @@ func TestRefusedSubscription(t *testing.T) {
 	}
 }
 
-// TestEventsWhileTheStoreIsDown: they are sent, or with FailClosed the first ends the subscription.
+// TestEventsWhileTheStoreIsDown: they are sent, or with FailClosed the first ends the subscription; and so does a cost below 0.
 func TestEventsWhileTheStoreIsDown(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	negative := func(*haltgqlgen.Operation, *graphql.Response) int64 { return -1 }
-	for _, cost := range []func(*haltgqlgen.Operation, *graphql.Response) int64{nil, negative} {
+	boom := func(*haltgqlgen.Operation, *graphql.Response) int64 { panic("boom") }
+	for i, cost := range []func(*haltgqlgen.Operation, *graphql.Response) int64{nil, boom, negative} {
 		for closed, want := range map[bool]string{false: `[{"ticks":1} {"ticks":2}]`, true: "[RATE_LIMIT_UNAVAILABLE]"} {
+			if i == 2 {
+				want = "[RATE_LIMIT_UNAVAILABLE]" // it may be the client's own figure
+			}
 			f := &failing{Store: memory.New(nil)}
 			f.down.Store(true)
 			answers, _ := stream(ctx, t, halt.New(f, nil), haltgqlgen.Config{

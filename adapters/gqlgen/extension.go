@@ -25,7 +25,8 @@ type extension struct {
 	counts  bool                     // resolved fields, for a Settle
 	lasts   bool                     // a rule may have to be settled in the end
 	log     failureLog
-	calls   sync.Pool
+	calls   sync.Pool // of *call
+	walkers sync.Pool // of *walker
 
 	es     graphql.ExecutableSchema
 	schema *schemaInfo
@@ -203,7 +204,7 @@ func (e *extension) enter(ctx context.Context, gql *graphql.OperationContext, q 
 	}
 	o.pass = e.kit.Enter(ctx, o, q.header())
 	if d, denied := o.pass.Denied(); denied {
-		o.denial = d
+		o.denial = &d
 	}
 	if e.config.Cost {
 		o.note(o.pass.Verdict())

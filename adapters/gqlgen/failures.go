@@ -45,7 +45,7 @@ func (f *failureLog) write(err error, failedOpen bool) {
 // tell tells OnError, or without one the log, that one of the user's functions failed.
 func (e *extension) tell(o *Operation, err error) {
 	if e.config.OnError == nil {
-		e.log.write(err, !e.config.FailClosed)
+		e.log.write(err, !e.config.FailClosed && !errors.Is(err, errNegativeCost))
 		return
 	}
 	e.observe(o, err)

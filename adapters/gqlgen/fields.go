@@ -21,6 +21,8 @@ type limit struct {
 	cost    func(*Operation) int64
 	fixed   int64 // the cost, if cost is nil
 	shadow  bool
+
+	directed bool // by a directive, whose implementation asks whether it was decided
 }
 
 // fieldLimits are the limits of a schema's fields.
@@ -170,15 +172,8 @@ func (l *fieldLimits) leads(s *schemaInfo, t *ast.Definition) bool {
 	}
 }
 
-// policyOf finds a limit's policy.
-func (l *limit) policyOf(o *Operation) (p halt.Policy, err error) {
-	if l.resolve == nil && l.name == "" {
-		return l.policy, nil
-	}
-	if l.name != "" {
-		p, err = o.ext.config.Policies.Get(l.name)
-		return p, err
-	}
+// resolved finds a limit's policy by its Resolve.
+func (l *limit) resolved(o *Operation) (p halt.Policy, err error) {
 	defer recovered(&err)
 	ctx, cancel := context.WithTimeout(o.ctx, o.ext.config.ResolveTimeout)
 	defer cancel()

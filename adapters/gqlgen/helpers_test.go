@@ -80,8 +80,13 @@ func withPolicies(tb testing.TB, c haltgqlgen.Config) haltgqlgen.Config {
 
 func bareSite(tb testing.TB, complexity testapi.ComplexityRoot) *site {
 	tb.Helper()
+	return directedSite(tb, testapi.DirectiveRoot{RateLimit: haltgqlgen.RateLimit}, complexity)
+}
+
+func directedSite(tb testing.TB, directives testapi.DirectiveRoot, complexity testapi.ComplexityRoot) *site {
+	tb.Helper()
 	s := &site{API: &testapi.API{}}
-	s.srv = handler.New(testapi.New(s.API, testapi.DirectiveRoot{RateLimit: haltgqlgen.RateLimit}, complexity))
+	s.srv = handler.New(testapi.New(s.API, directives, complexity))
 	s.srv.AddTransport(transport.Websocket{})
 	s.srv.AddTransport(transport.SSE{})
 	s.srv.AddTransport(transport.MultipartMixed{})

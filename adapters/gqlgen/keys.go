@@ -1,6 +1,8 @@
 package haltgqlgen
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"net/netip"
@@ -61,8 +63,10 @@ func ByAPIKey(header string) Key { return framework.ByAPIKey(header) }
 func ByHeader(name string) Key { return framework.ByHeader(name) }
 
 // ByArgument returns the key of an argument's value, for a FieldRule: of "email", or of "input.email" in an input object.
-// A field whose argument is absent, null, empty, a list or an object has no key. A client can make values up: where each
-// would be a budget of its own, let another limit bound ByIP.
+// Of values of more than 256 bytes the SHA-256 is stored. What the client leaves out is what the schema says by default. A field whose argument is absent, null, empty, a list or
+// an object has no key. Equal numbers are one key however they are written, numeric IDs included, and so are enum values;
+// strings are compared as they are: if the resolver folds cases, say, let a key By do the same. A client can make values
+// up: where each would be a budget of its own, let another limit bound ByIP.
 func ByArgument(path string) Key {
 	if path == "" || slices.Contains(strings.Split(path, "."), "") {
 		return guard.Invalid[*Operation](`made with an argument's path, such as "email" or "input.email"`)
@@ -72,12 +76,20 @@ func ByArgument(path string) Key {
 		n := len(b)
 		b = append(b, prefix...)
 		filled := len(b)
-		if b = appendValue(b, o.Argument(path)); len(b) == filled {
+		b = o.appendArgument(b, path)
+		switch v := b[filled:]; {
+		case len(v) == 0:
 			return b[:n]
+		case len(v) > longestValue: // or a client could fill the store with few requests
+			sum := sha256.Sum256(v)
+			return hex.AppendEncode(b[:filled], sum[:])
 		}
 		return b
 	})
 }
+
+// longestValue is how long a value may be, in bytes, that a key has as it is.
+const longestValue = 256
 
 // Everyone returns the one key that all operations share: for limits that protect the service as a whole.
 func Everyone() Key { return guard.Everyone[*Operation]() }
@@ -99,31 +111,93 @@ func ChargeOn(codes ...string) func(*Operation, Outcome) int64 {
 	}
 }
 
-// argument returns the value at a path of a field's arguments, or nil.
-func argument(f *ast.Field, vars map[string]any, path string) any {
+// argument returns the value at a path of the arguments of the operation's field, or nil, and its type. As gqlgen does it,
+// and the specification, what is absent has the schema's default, at each step of the path; a null hasn't.
+func (o *Operation) argument(path string) (any, *ast.Type) {
 	name, rest, deeper := strings.Cut(path, ".")
+	if o.field == nil || o.field.Definition == nil {
+		return nil, nil
+	}
+	d := o.field.Definition.Arguments.ForName(name)
+	if d == nil {
+		return nil, nil
+	}
 	var v any
 	found := false
-	if a := f.Arguments.ForName(name); a != nil && a.Value != nil {
+	if a := o.field.Arguments.ForName(name); a != nil && a.Value != nil {
 		if a.Value.Kind == ast.Variable {
-			v, found = vars[a.Value.Raw]
+			v, found = o.gql.Variables[a.Value.Raw]
 		} else {
 			var err error
-			v, err = a.Value.Value(vars)
+			v, err = a.Value.Value(o.gql.Variables)
 			found = err == nil
 		}
 	}
-	if !found && f.Definition != nil {
-		if d := f.Definition.Arguments.ForName(name); d != nil && d.DefaultValue != nil {
-			v, _ = d.DefaultValue.Value(nil)
+	t, preset := d.Type, d.DefaultValue
+	for {
+		if !found && preset != nil {
+			v, _ = preset.Value(nil)
+		}
+		if !deeper {
+			return v, t
+		}
+		m, ok := v.(map[string]any)
+		input := o.ext.schema.Types[t.NamedType] // of a list there is none
+		if !ok || input == nil {
+			return nil, nil
+		}
+		name, rest, deeper = strings.Cut(rest, ".")
+		field := input.Fields.ForName(name)
+		if field == nil {
+			return nil, nil
+		}
+		v, found = m[name]
+		t, preset = field.Type, field.DefaultValue
+	}
+}
+
+// coerced returns what a value of a scalar or an enum is taken for where a client may write it in several ways: gqlgen reads
+// numbers from strings too, so that "3", "03" and "+3" are one Int, and gqlparser ignores the case of enum values.
+func (s *schemaInfo) coerced(v any, t *ast.Type) any {
+	if v == nil || t == nil || t.Elem != nil {
+		return v
+	}
+	switch t.NamedType {
+	case "Int":
+		if n, err := strconv.ParseInt(string(appendValue(nil, v)), 10, 64); err == nil {
+			return n
+		}
+	case "Float":
+		if f, err := strconv.ParseFloat(string(appendValue(nil, v)), 64); err == nil {
+			return f
+		}
+	case "ID":
+		if b := appendValue(nil, v); len(b) > 0 {
+			return string(b)
+		}
+	default:
+		name, _ := v.(string)
+		if d := s.Types[t.NamedType]; name != "" && d != nil && d.Kind == ast.Enum {
+			for _, e := range d.EnumValues {
+				if strings.EqualFold(name, e.Name) {
+					return e.Name
+				}
+			}
 		}
 	}
-	for deeper {
-		name, rest, deeper = strings.Cut(rest, ".")
-		m, _ := v.(map[string]any)
-		v = m[name]
-	}
 	return v
+}
+
+// appendArgument appends what a key has of an argument. Numeric IDs may be ints in Go, for which "3" and "03" are one.
+func (o *Operation) appendArgument(b []byte, path string) []byte {
+	v, t := o.argument(path)
+	v = o.ext.schema.coerced(v, t)
+	if id, ok := v.(string); ok && t != nil && t.NamedType == "ID" {
+		if n, err := strconv.ParseInt(id, 10, 64); err == nil {
+			v = n
+		}
+	}
+	return appendValue(b, v)
 }
 
 // appendValue appends a scalar, equal values alike however a client writes them; nothing for what is no scalar.

@@ -27,19 +27,24 @@ type Operation struct {
 	field      *ast.Field
 
 	pass     *guard.Pass[*Operation]
-	denial   Denial
-	fields   *fieldCharges // nil: no limited field is selected
-	event    string        // the key of Events
-	ended    bool          // an event has ended the subscription
-	next     graphql.ResponseHandler
+	denial   *Denial         // nil: it is not denied
+	fields   *fieldCharges   // nil: nothing is left to do for them
+	event    string          // the key of Events
+	answers  *answers        // nil: how it ends doesn't matter
 	budgets  []budgetFigures // for Config.Cost
 	resolved atomic.Int64
+}
 
+// answers is what an operation has besides that is settled when its last answer is there.
+type answers struct {
+	next    graphql.ResponseHandler
+	ended   bool // an event has ended the subscription
 	settled sync.Once
+
+	watched bool
 	mu      sync.Mutex // what follows
 	errors  gqlerror.List
 	stop    func() bool // of the watch on the context's end
-	watched bool
 }
 
 // Context returns the operation's context: what authentication has put into it is there.
@@ -76,13 +81,12 @@ func (o *Operation) Name() string { return o.gql.Operation.Name }
 // Field returns the field that a FieldRule is asked about, as the document selects it; nil for a Rule.
 func (o *Operation) Field() *ast.Field { return o.field }
 
-// Argument returns an argument of the field that a FieldRule is asked about, variables and defaults included, or nil if
-// it is absent. A path such as "input.email" leads into input objects. Numbers are int64, json.Number or float64.
+// Argument returns an argument of the field that a FieldRule is asked about, variables and the schema's defaults
+// included, or nil if it is absent or null. A path such as "input.email" leads into input objects, not into lists. An Int
+// is an int64, a Float a float64, an ID or an enum value a string, however the client has written it.
 func (o *Operation) Argument(path string) any {
-	if o.field == nil {
-		return nil
-	}
-	return argument(o.field, o.gql.Variables, path)
+	v, t := o.argument(path)
+	return o.ext.schema.coerced(v, t)
 }
 
 // ResolvedFields returns how many fields have been resolved so far, those of each element of a list counted: the true
@@ -101,7 +105,7 @@ func (o *Operation) headers() http.Header {
 func (o *Operation) rootFields() []selected {
 	if !o.collected {
 		c := collector{schema: o.ext.schema, vars: o.gql.Variables}
-		o.root, o.collected = c.collect(o.gql.Operation.SelectionSet, o.ext.schema.root(o.gql.Operation.Operation)), true
+		o.root, o.collected = c.collect(nil, o.gql.Operation.SelectionSet, o.ext.schema.root(o.gql.Operation.Operation)), true
 	}
 	return o.root
 }

@@ -19,7 +19,7 @@ func (o *Operation) run(next graphql.OperationHandler) graphql.ResponseHandler {
 			o.settle(outcome)
 		}
 	}()
-	if o.denial.Reason != 0 {
+	if o.denial != nil {
 		return o.refuse()
 	}
 	ctx, err := o.admitted()
@@ -27,7 +27,7 @@ func (o *Operation) run(next graphql.OperationHandler) graphql.ResponseHandler {
 	case err != nil:
 		outcome = Outcome{Status: guard.StatusClientClosed, Err: err}
 		return graphql.OneShot(&graphql.Response{Errors: gqlerror.List{refusal(Denial{Reason: unavailable})}})
-	case o.denial.Reason != 0:
+	case o.denial != nil:
 		return o.refuse()
 	}
 	if o.ext.counts {
@@ -39,7 +39,7 @@ func (o *Operation) run(next graphql.OperationHandler) graphql.ResponseHandler {
 		o.settle(Outcome{Status: statusOK}) // nothing depends on how it ends
 		return handler
 	}
-	o.next = handler
+	o.answers = &answers{next: handler}
 	if o.Kind() == Subscription {
 		o.watch(ctx)
 	}
@@ -69,25 +69,34 @@ func (o *Operation) admitted() (context.Context, error) {
 	if o.ext.fields == nil {
 		return ctx, nil
 	}
-	w, ok := walk(o, o.ext.fields)
-	if !ok {
-		o.denial = Denial{Reason: guard.QuotaExceeded, RetryAfter: never}
+	return o.admitFields(ctx)
+}
+
+// admitFields decides on the operation's limited fields, and waits for their delay.
+func (o *Operation) admitFields(ctx context.Context) (context.Context, error) {
+	w := o.ext.walker(o)
+	if !w.walk() {
+		o.denial = &Denial{Reason: guard.QuotaExceeded, RetryAfter: never}
 		return ctx, nil
 	}
-	if len(w.found) == 0 {
+	if len(w.found) > 0 {
+		w.decide(o)
+		if o.ext.config.Cost {
+			o.noteFields(w.budgets)
+		}
+		if w.directed {
+			ctx = context.WithValue(ctx, decidedKey{}, true)
+		}
+	}
+	if w.refused == nil && len(w.held) == 0 && w.delay == 0 {
+		o.ext.recycle(w) // there is nothing more to do for them
 		return ctx, nil
 	}
-	o.fields = decide(o, w)
-	if o.ext.config.Cost {
-		o.noteFields()
+	o.fields = &w.fieldCharges
+	if w.refused != nil {
+		o.gql.ResolverMiddleware = w.middleware(o.gql.ResolverMiddleware)
 	}
-	if err := wait(ctx, o.fields.delay); err != nil {
-		return nil, err
-	}
-	if o.fields.refused != nil {
-		o.gql.ResolverMiddleware = o.fields.middleware(o.gql.ResolverMiddleware)
-	}
-	return context.WithValue(ctx, decidedKey{}, true), nil
+	return ctx, wait(ctx, w.delay)
 }
 
 // refuse answers an operation that was denied.
@@ -103,7 +112,7 @@ func (o *Operation) refuse() graphql.ResponseHandler {
 // presented returns the error of a denied operation.
 func (o *Operation) presented() (e *gqlerror.Error) {
 	if o.ext.config.OnDenied == nil {
-		return refusal(o.denial)
+		return refusal(*o.denial)
 	}
 	var err error
 	defer func() {
@@ -111,11 +120,11 @@ func (o *Operation) presented() (e *gqlerror.Error) {
 			o.ext.tell(o, err)
 		}
 		if e == nil {
-			e = refusal(o.denial)
+			e = refusal(*o.denial)
 		}
 	}()
 	defer recovered(&err)
-	return o.ext.config.OnDenied(o, o.denial)
+	return o.ext.config.OnDenied(o, *o.denial)
 }
 
 // respond returns the operation's next answer, and settles it after the last.
@@ -127,7 +136,7 @@ func (o *Operation) respond(ctx context.Context) *graphql.Response {
 			o.settle(outcome)
 		}
 	}()
-	resp := o.next(ctx)
+	resp := o.answers.next(ctx)
 	if o.event != "" {
 		resp = o.events(ctx, resp)
 	}
@@ -135,7 +144,7 @@ func (o *Operation) respond(ctx context.Context) *graphql.Response {
 		outcome.Status = statusOK
 		return nil
 	}
-	o.failed(resp.Errors)
+	o.answers.failed(resp.Errors)
 	switch {
 	case o.Kind() == Subscription:
 		over = false
@@ -153,46 +162,56 @@ func (o *Operation) respond(ctx context.Context) *graphql.Response {
 }
 
 // failed remembers the errors of an answer for Settle: the first thousand, since a stream may have any number.
-func (o *Operation) failed(list gqlerror.List) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if room := 1000 - len(o.errors); len(list) > room {
+func (a *answers) failed(list gqlerror.List) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if room := 1000 - len(a.errors); len(list) > room {
 		list = list[:max(0, room)]
 	}
-	o.errors = append(o.errors, list...)
+	a.errors = append(a.errors, list...)
 }
 
 // watch settles the operation when its context ends, in case that nobody asks for a further answer.
 func (o *Operation) watch(ctx context.Context) {
-	if o.watched {
+	a := o.answers
+	if a.watched {
 		return
 	}
-	o.watched = true
+	a.watched = true
 	stop := context.AfterFunc(ctx, func() { o.settle(Outcome{Status: guard.StatusClientClosed, Err: ctx.Err()}) })
-	o.mu.Lock()
-	o.stop = stop
-	o.mu.Unlock()
+	a.mu.Lock()
+	a.stop = stop
+	a.mu.Unlock()
 }
 
 // settle ends the operation, once: it corrects what was reserved, and gives back places in flight.
 func (o *Operation) settle(outcome Outcome) {
-	o.settled.Do(func() {
-		o.mu.Lock()
-		if len(o.errors) > 0 {
-			outcome.Err = o.errors
+	a := o.answers
+	if a == nil {
+		o.leave(outcome)
+		return
+	}
+	a.settled.Do(func() {
+		a.mu.Lock()
+		if len(a.errors) > 0 {
+			outcome.Err = a.errors
 		}
-		stop := o.stop
-		o.mu.Unlock()
+		stop := a.stop
+		a.mu.Unlock()
 		if stop != nil {
 			stop()
 		}
-		if o.pass != nil {
-			o.pass.Leave(outcome)
-		}
-		if o.fields != nil {
-			o.fields.release(o)
-		}
+		o.leave(outcome)
 	})
+}
+
+func (o *Operation) leave(outcome Outcome) {
+	if o.pass != nil {
+		o.pass.Leave(outcome)
+	}
+	if o.fields != nil {
+		o.fields.release(o)
+	}
 }
 
 // counting counts the fields that are resolved.

@@ -1,12 +1,14 @@
 package haltgqlgen
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/ast"
 
+	halt "github.com/halt-dev/halt/core"
 	"github.com/halt-dev/halt/core/guard"
 )
 
@@ -25,6 +27,7 @@ func recovered(err *error) {
 type path struct {
 	parent *path // nil: at the root
 	key    string
+	here   *occurrence // once there is one; nil in a key of walker.paths
 }
 
 // is tells whether a field that is being resolved stands at the path.
@@ -77,86 +80,153 @@ type need struct {
 	cost   int64
 }
 
-// walker finds the occurrences of limited fields in an operation, and what they cost.
+// walker finds the occurrences of limited fields in an operation, and what they cost. Walkers are recycled: one of an
+// operation whose fields were all admitted is done when it is executed.
 type walker struct {
 	collector
-	op      *Operation
-	limits  *fieldLimits
-	found   []*occurrence
-	paths   map[path]*path // below the root
-	at      map[*path]*occurrence
-	budgets []budget
-	index   map[budgetKey]int
-	known   map[*limit]known // policies that were looked up
-	spare   []occurrence
-	scratch []byte // keys are made in it
-	mention map[ast.Selection]bool
-	spreads map[*ast.FragmentDefinition]bool // of which fragments mention a limited field
+	fieldCharges
+	op       *Operation
+	limits   *fieldLimits
+	root     []selected
+	paths    map[path]*path // of places that may be met again
+	index    map[budgetKey]int
+	known    map[*limit]*known // policies that were resolved
+	named    halt.Policy       // the registry's that was looked up last
+	directed bool              // an occurrence is limited by a directive
+	spare    []occurrence
+	scratch  []byte // keys are made in it
+	mention  map[*ast.Field]bool
+	spreads  map[*ast.FragmentDefinition]bool // of which fragments mention a limited field
+}
+
+// walker returns a walker for an operation, to be recycled.
+func (e *extension) walker(op *Operation) *walker {
+	w, _ := e.walkers.Get().(*walker)
+	if w == nil {
+		w = new(walker)
+	}
+	w.schema, w.vars, w.op, w.limits = e.schema, op.gql.Variables, op, e.fields
+	return w
+}
+
+// recycle takes a walker back, without what belongs to its operation; or leaves it to the garbage collector, if the
+// operation was large.
+func (e *extension) recycle(w *walker) {
+	const large = 128
+	if len(w.found) > large || len(w.budgets) > large || len(w.root) > large || cap(w.scratch) > 4096 {
+		return
+	}
+	for _, o := range w.found {
+		*o = occurrence{} // newOccurrence finds it again
+	}
+	w.found = w.found[:0]
+	clear(w.budgets)
+	w.budgets = w.budgets[:0]
+	w.call.clear()
+	clear(w.root)
+	w.collector, w.op, w.limits, w.root, w.directed = collector{}, nil, nil, w.root[:0], false
+	w.paths, w.index, w.known = emptied(w.paths), emptied(w.index), emptied(w.known)
+	w.mention, w.spreads = emptied(w.mention), emptied(w.spreads)
+	e.walkers.Put(w)
+}
+
+// emptied returns a map for the next operation: maps don't shrink, and to clear one that has grown takes longer than to
+// make one.
+func emptied[K comparable, V any](m map[K]V) map[K]V {
+	if len(m) > few {
+		return nil
+	}
+	if len(m) > 0 {
+		clear(m)
+	}
+	return m
 }
 
 // walk finds the occurrences of limited fields and their budgets. It reports false if there are more than
 // Config.MaxFields, or if the document takes too many steps to know.
-func walk(op *Operation, limits *fieldLimits) (w *walker, ok bool) {
-	w = &walker{
-		collector: collector{schema: op.ext.schema, vars: op.gql.Variables},
-		op:        op, limits: limits,
+func (w *walker) walk() (ok bool) {
+	doc := w.op.gql.Operation
+	root := w.schema.root(doc.Operation)
+	own := w.limits.of[root.Name]
+	if own == nil && !w.limits.reach[root.Name] {
+		return true
 	}
-	root := op.ext.schema.root(op.gql.Operation.Operation)
-	if !limits.reach[root.Name] {
-		return w, true
+	fields := w.op.root
+	if !w.op.collected {
+		w.root = w.collect(w.root, doc.SelectionSet, root)
+		fields = w.root
 	}
-	defer func() { op.field = nil }()
-	for i := range op.rootFields() {
-		s := &op.root[i]
-		if !w.visit(nil, s, root, true) {
-			return w, false
+	for i := range fields {
+		if !w.visit(nil, &fields[i], root, own, true) {
+			return false
 		}
 	}
-	return w, true
+	return true
 }
 
-// visit looks at a field of an object, and at what is below it. Fields at the root are met once, those below may be met
-// again, for another type that the parent can be.
-func (w *walker) visit(parent *path, s *selected, object *ast.Definition, top bool) (ok bool) {
-	ls := w.limits.of[object.Name][s.field.Name]
-	d := s.field.Definition
-	if own := object.Fields.ForName(s.field.Name); own != nil {
-		d = own
+// visit looks at a field of an object, whose fields have the limits own, and at what is below it. Where a parent can be of
+// several types, the same place may be met again, for another type; if not, once says so.
+func (w *walker) visit(parent *path, s *selected, object *ast.Definition, own map[string][]*limit, once bool) (ok bool) {
+	ls := own[s.field.Name]
+	var t *ast.Definition
+	if len(s.field.SelectionSet) > 0 {
+		t = w.leads(s, object)
 	}
-	leads := d != nil && len(s.field.SelectionSet) > 0 && w.limits.reach[d.Type.Name()] && w.mentioned(s)
-	if len(ls) == 0 && !leads {
-		return true
+	if t == nil {
+		return len(ls) == 0 || w.occur(w.place(parent, s, once, true), parent, s, ls)
 	}
-	if top && !leads {
-		return w.occur(nil, s, ls)
-	}
-	at := &path{parent, s.key()}
-	if p, ok := w.paths[*at]; ok {
-		at = p
-	} else {
-		if w.paths == nil {
-			w.paths = make(map[path]*path)
-		}
-		w.paths[*at] = at
-	}
-	if len(ls) > 0 && !w.occur(at, s, ls) {
+	at := w.place(parent, s, once, false)
+	if len(ls) > 0 && !w.occur(at, parent, s, ls) {
 		return false
 	}
-	if !leads {
-		return true
-	}
-	for _, o := range w.schema.objects(w.schema.Types[d.Type.Name()]) {
+	objects := w.schema.objects(t)
+	once = once && len(objects) == 1
+	for _, o := range objects {
 		if !w.limits.reach[o.Name] {
 			continue
 		}
-		children := w.children(s, o)
+		children, own := w.children(s, o), w.limits.of[o.Name]
 		for i := range children {
-			if w.steps > maxSteps || !w.visit(at, &children[i], o, false) {
+			if w.steps > maxSteps || !w.visit(at, &children[i], o, own, once) {
 				return false
 			}
 		}
 	}
 	return true
+}
+
+// leads returns the type of a field of an object, or nil if no limited field is selected on it or below.
+func (w *walker) leads(s *selected, object *ast.Definition) *ast.Definition {
+	d := s.field.Definition
+	if s.field.ObjectDefinition != object {
+		if own := object.Fields.ForName(s.field.Name); own != nil {
+			d = own // an implementation's type can be narrower than its interface's
+		}
+	}
+	if d == nil || !w.limits.reach[d.Type.Name()] || !w.mentioned(s) {
+		return nil
+	}
+	return w.schema.Types[d.Type.Name()]
+}
+
+// place returns where a field stands; nil if it is met once and is a leaf: the occurrence has room for such a path.
+func (w *walker) place(parent *path, s *selected, once, leaf bool) *path {
+	if once {
+		if leaf {
+			return nil
+		}
+		return &path{parent: parent, key: s.key()}
+	}
+	k := path{parent: parent, key: s.key()}
+	p := w.paths[k]
+	if p == nil {
+		if w.paths == nil {
+			w.paths = make(map[path]*path)
+		}
+		p = &path{parent: parent, key: k.key}
+		w.paths[k] = p
+	}
+	return p
 }
 
 // mentioned tells whether what a field selects mentions a limited field by its name, at any depth: if not, there is no
@@ -166,13 +236,25 @@ func (w *walker) mentioned(s *selected) bool {
 }
 
 func (w *walker) mentions(f *ast.Field) bool {
-	if w.mention == nil {
-		w.mention = make(map[ast.Selection]bool)
-		w.spreads = make(map[*ast.FragmentDefinition]bool)
+	if len(f.SelectionSet) <= few { // mostly that settles it, and there is nothing to remember
+		deep := false
+		for _, sel := range f.SelectionSet {
+			child, ok := sel.(*ast.Field)
+			if ok && w.limits.names[child.Name] {
+				return true
+			}
+			deep = deep || !ok || len(child.SelectionSet) > 0
+		}
+		if !deep {
+			return false
+		}
 	}
 	yes, ok := w.mention[f]
 	if !ok {
 		yes = w.mentionedIn(f.SelectionSet)
+		if w.mention == nil {
+			w.mention = make(map[*ast.Field]bool)
+		}
 		w.mention[f] = yes
 	}
 	return yes
@@ -192,6 +274,9 @@ func (w *walker) mentionedIn(set ast.SelectionSet) bool {
 			yes, ok := w.spreads[sel.Definition]
 			if !ok {
 				yes = w.mentionedIn(sel.Definition.SelectionSet)
+				if w.spreads == nil {
+					w.spreads = make(map[*ast.FragmentDefinition]bool)
+				}
 				w.spreads[sel.Definition] = yes
 			}
 			return yes
@@ -200,47 +285,49 @@ func (w *walker) mentionedIn(set ast.SelectionSet) bool {
 	})
 }
 
-// occur adds the limits of a field at a place: nil is one at the root that nothing is below, which is met once. Where several
-// types can stand, each budget is charged for the dearest.
-func (w *walker) occur(at *path, s *selected, ls []*limit) (ok bool) {
-	o := w.at[at]
+// occur adds the limits of a field at a place, or at one of its own below parent, if at is nil. Where several types can
+// stand, each budget is charged for the dearest.
+func (w *walker) occur(at, parent *path, s *selected, ls []*limit) (ok bool) {
+	var o *occurrence
 	switch {
-	case o != nil:
+	case at != nil && at.here != nil:
+		o = at.here
 		o.others = append(o.others, *s)
 	case len(w.found) >= w.op.ext.config.MaxFields:
 		return false
 	default:
 		o = w.newOccurrence()
-		o.first, o.at = *s, at
 		if at == nil {
-			o.onlyPath.key = s.key()
-			o.at = &o.onlyPath
-		} else {
-			if w.at == nil {
-				w.at = make(map[*path]*occurrence)
-			}
-			w.at[at] = o
+			at = &o.onlyPath
+			at.parent, at.key = parent, s.key()
 		}
+		o.first, o.at, at.here = *s, at, o
 	}
 	before := len(o.needs)
 	for _, l := range ls {
+		w.directed = w.directed || l.directed
 		if err := w.charge(o, s, l, before); err != nil {
 			w.op.ext.tell(w.op, &FieldError{Field: l.field, Policy: l.policy.Name + l.name, Err: err})
-			if !l.shadow && w.op.closed() {
+			if !l.shadow && (w.op.closed() || errors.Is(err, errNegativeCost)) {
 				o.drop(unavailable)
 			}
 		}
 	}
+	w.op.field = nil
 	return true
 }
 
-// newOccurrence adds an occurrence, of which several are allocated at once.
-func (w *walker) newOccurrence() *occurrence {
-	if len(w.spare) == 0 {
-		w.spare = make([]occurrence, max(1, min(len(w.found), 64)))
+// newOccurrence adds an occurrence: one of an earlier operation, or of several that are allocated at once.
+func (w *walker) newOccurrence() (o *occurrence) {
+	if n := len(w.found); n < cap(w.found) {
+		o = w.found[:n+1][n]
 	}
-	o := &w.spare[0]
-	w.spare = w.spare[1:]
+	if o == nil {
+		if len(w.spare) == 0 {
+			w.spare = make([]occurrence, max(1, min(len(w.found), 64)))
+		}
+		o, w.spare = &w.spare[0], w.spare[1:]
+	}
 	o.needs = o.onlyNeed[:0]
 	w.found = append(w.found, o)
 	return o

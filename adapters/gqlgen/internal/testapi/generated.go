@@ -54,6 +54,7 @@ type ComplexityRoot struct {
 
 	Query struct {
 		Boom   func(childComplexity int) int
+		Find   func(childComplexity int, in *Filter, id *string, anything any) int
 		Need   func(childComplexity int) int
 		Node   func(childComplexity int, id string) int
 		Report func(childComplexity int) int
@@ -98,6 +99,7 @@ type QueryResolver interface {
 	Report(ctx context.Context) (*string, error)
 	Vital(ctx context.Context) (string, error)
 	Boom(ctx context.Context) (*string, error)
+	Find(ctx context.Context, in *Filter, id *string, anything any) (string, error)
 }
 type SubscriptionResolver interface {
 	Ticks(ctx context.Context, count int) (<-chan int, error)
@@ -181,6 +183,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.Boom(childComplexity), true
+	case "Query.find":
+		if e.ComplexityRoot.Query.Find == nil {
+			break
+		}
+
+		args, err := ec.field_Query_find_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.Find(childComplexity, args["in"].(*Filter), args["id"].(*string), args["anything"].(any)), true
 
 	case "Query.need":
 		if e.ComplexityRoot.Query.Need == nil {
@@ -309,6 +322,8 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 	inputUnmarshalers := func() *graphql.InputUnmarshalerIndex {
 		return graphql.NewInputUnmarshalerIndex(
 			graphql.NewInputUnmarshaler("Credentials", ec.unmarshalInputCredentials),
+			graphql.NewInputUnmarshaler("Filter", ec.unmarshalInputFilter),
+			graphql.NewInputUnmarshaler("Page", ec.unmarshalInputPage),
 		)
 	}
 	first := true
@@ -644,6 +659,36 @@ func (ec *executionContext) field_Query___type_args(ctx context.Context, rawArgs
 		return nil, err
 	}
 	args["name"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Query_find_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "in",
+		func(ctx context.Context, v any) (*Filter, error) {
+			return ec.unmarshalOFilter2ᚖgithubᚗcomᚋhaltᚑdevᚋhaltᚋadaptersᚋgqlgenᚋinternalᚋtestapiᚐFilter(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["in"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "id",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOID2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "anything",
+		func(ctx context.Context, v any) (any, error) {
+			return ec.unmarshalOAnything2interface(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["anything"] = arg2
 	return args, nil
 }
 
@@ -1352,6 +1397,56 @@ func (ec *executionContext) _Query_boom(ctx context.Context, field graphql.Colle
 }
 func (ec *executionContext) fieldContext_Query_boom(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Query", field, true, true, "String")
+}
+
+func (ec *executionContext) _Query_find(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_find(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().Find(ctx, fc.Args["in"].(*Filter), fc.Args["id"].(*string),
+				func() any {
+					if fc.Args["anything"] == nil {
+						return nil
+					}
+					return fc.Args["anything"].(any)
+				}())
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Query_find(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return nil, errors.New("field of type String does not have child fields")
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Query_find_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
 }
 
 func (ec *executionContext) _Query___type(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
@@ -2800,6 +2895,145 @@ func UnmarshalCredentials(ctx context.Context, raw any) (Credentials, error) {
 	return out, err
 }
 
+func (ec *executionContext) unmarshalInputFilter(ctx context.Context, obj any) (Filter, error) {
+	var it Filter
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	if _, present := asMap["text"]; !present {
+		asMap["text"] = "all"
+	}
+	if _, present := asMap["page"]; !present {
+		asMap["page"] = map[string]any{"size": 5}
+	}
+	if _, present := asMap["pages"]; !present {
+		asMap["pages"] = []any{map[string]any{"size": 7}}
+	}
+	if _, present := asMap["needed"]; !present {
+		asMap["needed"] = map[string]any{}
+	}
+
+	fieldsInOrder := [...]string{"text", "page", "pages", "needed"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "text":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("text"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Text = data
+		case "page":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("page"))
+			data, err := ec.unmarshalOPage2ᚖgithubᚗcomᚋhaltᚑdevᚋhaltᚋadaptersᚋgqlgenᚋinternalᚋtestapiᚐPage(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Page = data
+		case "pages":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("pages"))
+			data, err := ec.unmarshalOPage2ᚕᚖgithubᚗcomᚋhaltᚑdevᚋhaltᚋadaptersᚋgqlgenᚋinternalᚋtestapiᚐPageᚄ(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Pages = data
+		case "needed":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("needed"))
+			data, err := ec.unmarshalNPage2ᚖgithubᚗcomᚋhaltᚑdevᚋhaltᚋadaptersᚋgqlgenᚋinternalᚋtestapiᚐPage(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Needed = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalFilter unmarshals raw into the Filter input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalFilter(ctx context.Context, raw any) (Filter, error) {
+	var out Filter
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "Filter", raw, &out)
+	return out, err
+}
+
+func (ec *executionContext) unmarshalInputPage(ctx context.Context, obj any) (Page, error) {
+	var it Page
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	if _, present := asMap["size"]; !present {
+		asMap["size"] = 10
+	}
+	if _, present := asMap["order"]; !present {
+		asMap["order"] = "ASC"
+	}
+
+	fieldsInOrder := [...]string{"size", "order", "score"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "size":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("size"))
+			data, err := ec.unmarshalOInt2ᚖint(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Size = data
+		case "order":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("order"))
+			data, err := ec.unmarshalOOrder2ᚖgithubᚗcomᚋhaltᚑdevᚋhaltᚋadaptersᚋgqlgenᚋinternalᚋtestapiᚐOrder(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Order = data
+		case "score":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("score"))
+			data, err := ec.unmarshalOFloat2ᚖfloat64(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Score = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalPage unmarshals raw into the Page input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalPage(ctx context.Context, raw any) (Page, error) {
+	var out Page
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "Page", raw, &out)
+	return out, err
+}
+
 // endregion **************************** input.gotpl *****************************
 
 // region    ************************** interface.gotpl ***************************
@@ -3028,6 +3262,12 @@ func (ec *executionContext) _Query(ctx context.Context, sel ast.SelectionSet) gr
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Query_boom(ctx, field)
+				})
+		case "find":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_find(ctx, field)
 				})
 		case "__type":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
@@ -3571,6 +3811,11 @@ func (ec *executionContext) marshalNInt2int(ctx context.Context, sel ast.Selecti
 	return res
 }
 
+func (ec *executionContext) unmarshalNPage2ᚖgithubᚗcomᚋhaltᚑdevᚋhaltᚋadaptersᚋgqlgenᚋinternalᚋtestapiᚐPage(ctx context.Context, v any) (*Page, error) {
+	res, err := ec.unmarshalInputPage(ctx, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
 func (ec *executionContext) marshalNPost2ᚕᚖgithubᚗcomᚋhaltᚑdevᚋhaltᚋadaptersᚋgqlgenᚋinternalᚋtestapiᚐPostᚄ(ctx context.Context, sel ast.SelectionSet, v []*Post) graphql.Marshaler {
 	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
 		fc := graphql.GetFieldContext(ctx)
@@ -3775,6 +4020,24 @@ func (ec *executionContext) marshalN__TypeKind2string(ctx context.Context, sel a
 	return res
 }
 
+func (ec *executionContext) unmarshalOAnything2interface(ctx context.Context, v any) (any, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := graphql.UnmarshalAny(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalOAnything2interface(ctx context.Context, sel ast.SelectionSet, v any) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	_ = sel
+	_ = ctx
+	res := graphql.MarshalAny(v)
+	return res
+}
+
 func (ec *executionContext) unmarshalOBoolean2bool(ctx context.Context, v any) (bool, error) {
 	res, err := graphql.UnmarshalBoolean(v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -3805,6 +4068,49 @@ func (ec *executionContext) marshalOBoolean2ᚖbool(ctx context.Context, sel ast
 	return res
 }
 
+func (ec *executionContext) unmarshalOFilter2ᚖgithubᚗcomᚋhaltᚑdevᚋhaltᚋadaptersᚋgqlgenᚋinternalᚋtestapiᚐFilter(ctx context.Context, v any) (*Filter, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := ec.unmarshalInputFilter(ctx, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) unmarshalOFloat2ᚖfloat64(ctx context.Context, v any) (*float64, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := graphql.UnmarshalFloatContext(ctx, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalOFloat2ᚖfloat64(ctx context.Context, sel ast.SelectionSet, v *float64) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	_ = sel
+	res := graphql.MarshalFloatContext(*v)
+	return graphql.WrapContextMarshaler(ctx, res)
+}
+
+func (ec *executionContext) unmarshalOID2ᚖstring(ctx context.Context, v any) (*string, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := graphql.UnmarshalID(v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalOID2ᚖstring(ctx context.Context, sel ast.SelectionSet, v *string) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	_ = sel
+	_ = ctx
+	res := graphql.MarshalID(*v)
+	return res
+}
+
 func (ec *executionContext) unmarshalOInt2ᚖint(ctx context.Context, v any) (*int, error) {
 	if v == nil {
 		return nil, nil
@@ -3828,6 +4134,47 @@ func (ec *executionContext) marshalONode2githubᚗcomᚋhaltᚑdevᚋhaltᚋadap
 		return graphql.Null
 	}
 	return ec._Node(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalOOrder2ᚖgithubᚗcomᚋhaltᚑdevᚋhaltᚋadaptersᚋgqlgenᚋinternalᚋtestapiᚐOrder(ctx context.Context, v any) (*Order, error) {
+	if v == nil {
+		return nil, nil
+	}
+	var res = new(Order)
+	err := res.UnmarshalGQL(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalOOrder2ᚖgithubᚗcomᚋhaltᚑdevᚋhaltᚋadaptersᚋgqlgenᚋinternalᚋtestapiᚐOrder(ctx context.Context, sel ast.SelectionSet, v *Order) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return v
+}
+
+func (ec *executionContext) unmarshalOPage2ᚕᚖgithubᚗcomᚋhaltᚑdevᚋhaltᚋadaptersᚋgqlgenᚋinternalᚋtestapiᚐPageᚄ(ctx context.Context, v any) ([]*Page, error) {
+	if v == nil {
+		return nil, nil
+	}
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]*Page, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = ec.unmarshalNPage2ᚖgithubᚗcomᚋhaltᚑdevᚋhaltᚋadaptersᚋgqlgenᚋinternalᚋtestapiᚐPage(ctx, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func (ec *executionContext) unmarshalOPage2ᚖgithubᚗcomᚋhaltᚑdevᚋhaltᚋadaptersᚋgqlgenᚋinternalᚋtestapiᚐPage(ctx context.Context, v any) (*Page, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := ec.unmarshalInputPage(ctx, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
 }
 
 func (ec *executionContext) unmarshalOString2ᚖstring(ctx context.Context, v any) (*string, error) {

@@ -2,6 +2,13 @@
 
 package testapi
 
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strconv"
+)
+
 type Hit interface {
 	IsHit()
 }
@@ -15,7 +22,20 @@ type Credentials struct {
 	Password string `json:"password"`
 }
 
+type Filter struct {
+	Text   *string `json:"text,omitempty"`
+	Page   *Page   `json:"page,omitempty"`
+	Pages  []*Page `json:"pages,omitempty"`
+	Needed *Page   `json:"needed"`
+}
+
 type Mutation struct {
+}
+
+type Page struct {
+	Size  *int     `json:"size,omitempty"`
+	Order *Order   `json:"order,omitempty"`
+	Score *float64 `json:"score,omitempty"`
 }
 
 type Post struct {
@@ -46,3 +66,58 @@ type User struct {
 func (User) IsHit() {}
 
 func (User) IsNode() {}
+
+type Order string
+
+const (
+	OrderAsc  Order = "ASC"
+	OrderDesc Order = "DESC"
+)
+
+var AllOrder = []Order{
+	OrderAsc,
+	OrderDesc,
+}
+
+func (e Order) IsValid() bool {
+	switch e {
+	case OrderAsc, OrderDesc:
+		return true
+	}
+	return false
+}
+
+func (e Order) String() string {
+	return string(e)
+}
+
+func (e *Order) UnmarshalGQL(v any) error {
+	str, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("enums must be strings")
+	}
+
+	*e = Order(str)
+	if !e.IsValid() {
+		return fmt.Errorf("%s is not a valid Order", str)
+	}
+	return nil
+}
+
+func (e Order) MarshalGQL(w io.Writer) {
+	_, _ = fmt.Fprint(w, strconv.Quote(e.String()))
+}
+
+func (e *Order) UnmarshalJSON(b []byte) error {
+	s, err := strconv.Unquote(string(b))
+	if err != nil {
+		return err
+	}
+	return e.UnmarshalGQL(s)
+}
+
+func (e Order) MarshalJSON() ([]byte, error) {
+	var buf bytes.Buffer
+	e.MarshalGQL(&buf)
+	return buf.Bytes(), nil
+}

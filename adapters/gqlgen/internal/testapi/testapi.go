@@ -6,6 +6,7 @@ package testapi
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strconv"
 	"sync"
@@ -137,6 +138,12 @@ func (q query) Vital(context.Context) (string, error) {
 func (q query) Boom(context.Context) (*string, error) {
 	q.called("Query.boom")
 	panic("boom") //nolint:forbidigo // what a resolver may do
+}
+
+func (q query) Find(_ context.Context, in *Filter, id *string, _ any) (string, error) {
+	q.called("Query.find")
+	b, err := json.Marshal(map[string]any{"in": in, "id": id})
+	return string(b), err
 }
 
 // WrongPassword is the code of a login's error, whose password is not "correct".
