@@ -91,8 +91,11 @@ func (c *Collector) OnlyCounts() bool { return true }
 // Start returns ctx: all is counted by End.
 func (c *Collector) Start(ctx context.Context, _ *halt.Event) context.Context { return ctx }
 
-// End counts a call.
+// End counts a call. One without all of its decisions, which no Limiter shows, is not counted.
 func (c *Collector) End(_ context.Context, e *halt.Event) {
+	if e.Err == nil && len(e.Decisions) != len(e.Charges) {
+		return // a panic further on would leave a stripe locked
+	}
 	s := c.lock(e)
 	if e.Err != nil {
 		c.failed(s, e)
@@ -110,14 +113,15 @@ func (c *Collector) End(_ context.Context, e *halt.Event) {
 func (c *Collector) lock(e *halt.Event) *stripe {
 	const golden = 0x9E3779B97F4A7C15
 	i := int(uint64(uintptr(unsafe.Pointer(e))) * golden >> 48)
-	for range c.stripes {
-		s := &c.stripes[i&(len(c.stripes)-1)]
-		if s.mu.TryLock() {
+	s := &c.stripes[i&(len(c.stripes)-1)]
+	if s.mu.TryLock() {
+		return s
+	}
+	for n := range c.stripes {
+		if s := &c.stripes[(i+1+n)&(len(c.stripes)-1)]; s.mu.TryLock() {
 			return s
 		}
-		i++
 	}
-	s := &c.stripes[i&(len(c.stripes)-1)]
 	s.mu.Lock()
 	return s
 }

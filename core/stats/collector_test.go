@@ -198,6 +198,47 @@ func TestKeysAreHidden(t *testing.T) {
 	}
 }
 
+// TestErrorTextsAreHidden: they may hold what a driver said.
+func TestErrorTextsAreHidden(t *testing.T) {
+	c := New(&Options{ShowKeys: true})
+	do(t, halt.New(broken{}, &halt.Options{Observers: []halt.Observer{c}}), "/a", perHour(1).Charge("k", 1))
+	body := get(c, "GET", "/", "application/json").Body.String()
+	if strings.Contains(body, "hunter2") || !strings.Contains(body, `"errors":{"store":1}`) {
+		t.Errorf("%s", body)
+	}
+}
+
+// TestEventWithoutDecisions: what no Limiter shows is not counted, and is in nobody's way.
+func TestEventWithoutDecisions(t *testing.T) {
+	c := New(nil)
+	for range 2 * len(c.stripes) {
+		c.End(t.Context(), &halt.Event{Charges: []halt.Charge{*charge("k")}})
+	}
+	allow(t, limiter(c), perHour(1), "k", 1)
+	if s := c.Snapshot(); s.Total != (Counts{Allowed: 1}) {
+		t.Errorf("%+v", s.Total)
+	}
+}
+
+// TestKeyUnderManyPolicies: a call's charges have the same key, and are told apart.
+func TestKeyUnderManyPolicies(t *testing.T) {
+	c := New(&Options{TopKeys: maxTopKeys})
+	l := limiter(c)
+	const n = 90
+	for i := range n {
+		allow(t, l, halt.Policy{Name: fmt.Sprint("p", i), Limit: 1, Window: time.Hour}, "ann", i+2)
+	}
+	top := c.Snapshot().TopRefused.Keys
+	if len(top) != n {
+		t.Fatalf("%d keys, not %d", len(top), n)
+	}
+	for i, k := range top {
+		if k.Policy != fmt.Sprint("p", n-1-i) || k.Count != int64(n-i) || k.Key != top[0].Key {
+			t.Errorf("at place %d: %+v", i, k)
+		}
+	}
+}
+
 // TestCardinalityIsBounded uses more names than there is room for: the sums stay right.
 func TestCardinalityIsBounded(t *testing.T) {
 	c := New(nil)

@@ -39,7 +39,7 @@ const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; 
 
 // Handler returns the dashboard: one page that shows the Collector's Snapshot, live. The same address answers with JSON, a
 // [Snapshot], or with a stream of it as server-sent events, one a second, if the Accept header prefers application/json or
-// text/event-stream to text/html. It can be mounted at any path, under any prefix, with or without a slash at the end, and
+// text/event-stream to text/html, or names it and the page only as "*/*". It can be mounted at any path, under any prefix, with or without a slash at the end, and
 // answers GET and HEAD.
 //
 // It has no access control of its own: mount it behind that of your other internal pages. It tells policies, routes, rates
@@ -152,9 +152,10 @@ const (
 	streamType = "text/event-stream"
 )
 
-// preferred returns the type that an Accept header likes best: the page if it likes others as much, or none at all.
+// preferred returns the type that an Accept header likes best. Of types that it likes as much, what it names comes before
+// what it only covers by a wildcard, and then the page before the others.
 func preferred(accept []string) string {
-	best, most := htmlType, 0.0
+	best, most, named := htmlType, 0.0, 0
 	for _, t := range []struct{ is, group, contentType string }{
 		{"text/html", "text/*", htmlType},
 		{"application/json", "application/*", jsonType},
@@ -179,8 +180,8 @@ func preferred(accept []string) string {
 				}
 			}
 		}
-		if q > most {
-			best, most = t.contentType, q
+		if q > most || q == most && q > 0 && specific > named {
+			best, most, named = t.contentType, q, specific
 		}
 	}
 	return best

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -38,7 +39,11 @@ func TestPreferred(t *testing.T) {
 		"Application/JSON; charset=utf-8":        jsonType,
 		"application/*":                          jsonType,
 		"text/event-stream":                      streamType,
-		"application/json, */*":                  htmlType,
+		"application/json, */*":                  jsonType,
+		"application/json, text/plain, */*":      jsonType, // what HTTP clients in JavaScript send
+		"*/*, application/json;q=0.9":            htmlType,
+		"application/*, */*":                     jsonType,
+		"application/json, text/html":            htmlType,
 		"application/json, */*;q=0.9":            jsonType,
 		"text/html;q=0.5, application/json":      jsonType,
 		"text/html;q=0.5,application/json;q=0.4": htmlType,
@@ -213,6 +218,55 @@ func TestStream(t *testing.T) {
 		}
 		leave()
 		<-ended
+	})
+}
+
+// deaf is a response whose client takes a connection and never reads from it.
+type deaf struct {
+	net.Conn
+	stream
+}
+
+func (d *deaf) Write(b []byte) (int, error) { return d.Conn.Write(b) }
+func (d *deaf) Close() error                { return d.Conn.Close() }
+
+// TestSlowClient: one that does not read holds up neither decisions nor other clients, and is left after a while.
+func TestSlowClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := New(nil)
+		l, h := limiter(c), c.Handler()
+		serve := func(w http.ResponseWriter) (ended chan struct{}) {
+			r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
+			r.Header.Set("Accept", "text/event-stream")
+			ended = make(chan struct{})
+			go func() {
+				h.ServeHTTP(w, r)
+				close(ended)
+			}()
+			return ended
+		}
+		here, there := net.Pipe()
+		defer there.Close()
+		start := time.Now()
+		left := serve(&deaf{here, stream{header: http.Header{}}})
+		synctest.Wait() // it is in its first Write
+
+		pr, pw := io.Pipe()
+		other := serve(&stream{pw, http.Header{}})
+		in := bufio.NewReader(pr)
+		news(t, in)
+		for i := range int64(5) {
+			allow(t, l, perHour(100), "k", 1)
+			if s := news(t, in); s.Total.Allowed != i+1 || time.Since(start) != time.Duration(i+1)*time.Second {
+				t.Errorf("after %v: %+v", time.Since(start), s.Total)
+			}
+		}
+		_ = pr.Close()
+		<-left
+		if d := time.Since(start); d != writeTimeout {
+			t.Errorf("a client that does not read was left after %v", d)
+		}
+		<-other
 	})
 }
 

@@ -6,14 +6,15 @@ import (
 )
 
 const (
-	fine    = 8  // buckets per doubling: a bucket's bounds are at most 1/8 apart
-	octaves = 34 // up to 2^37 ns, over two minutes
+	fine    = 8               // buckets per doubling: a bucket's bounds are at most 1/8 apart
+	octaves = 34              // up to 2^37 ns, over two minutes
+	buckets = (60 + 1) * fine // for any int64
 )
 
 // histogram counts durations in buckets whose width grows with them.
 type histogram [(octaves + 1) * fine]int64
 
-func (h *histogram) observe(d time.Duration) { h[bucketOf(int64(d))]++ }
+func (h *histogram) observe(d time.Duration) { h[min(bucketOf(int64(d)), len(h)-1)]++ }
 
 // bucketOf returns the bucket of a number: below 8 one each, then 8 per doubling.
 func bucketOf(v int64) int {
@@ -22,7 +23,15 @@ func bucketOf(v int64) int {
 		return int(n)
 	}
 	octave := bits.Len64(n) - 4 // n >> octave is 8 to 15
-	return min((octave+1)*fine+int(n>>octave)-fine, len(histogram{})-1)
+	return (octave+1)*fine + int(n>>octave) - fine
+}
+
+// mostOf returns the largest number of a bucket.
+func mostOf(bucket int) int64 {
+	if bucket < fine {
+		return int64(bucket)
+	}
+	return (int64(bucket%fine)+fine+1)<<(bucket/fine-1) - 1
 }
 
 // middle returns a duration that is at most 1/16 from all those of a bucket.

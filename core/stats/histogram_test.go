@@ -9,22 +9,28 @@ import (
 )
 
 func TestBuckets(t *testing.T) {
-	last := 0
-	for v := int64(0); v < 1<<40; v += 1 + v/100 {
+	last, before := 0, int64(-1)
+	for v := int64(0); v >= 0; v += 1 + v/100 {
 		b := bucketOf(v)
 		if b < last || b > last+1 {
 			t.Fatalf("%d is in bucket %d, after bucket %d", v, b, last)
 		}
-		last = b
+		if b == last+1 && (mostOf(last) < before || mostOf(last) >= v || bucketOf(mostOf(last)) != last) {
+			t.Fatalf("%d is in bucket %d, whose largest is %d; %d is in the next", before, last, mostOf(last), v)
+		}
+		last, before = b, v
 		if m := float64(middle(b)); b < len(histogram{})-1 && math.Abs(m-float64(v)) > float64(v)/16+0.5 {
 			t.Fatalf("%d is in bucket %d, whose middle is %v", v, b, m)
 		}
 	}
-	if last != len(histogram{})-1 {
-		t.Errorf("the last bucket of %d is never used, %d is", len(histogram{}), last)
+	if last != buckets-1 || bucketOf(math.MaxInt64) != last || mostOf(last) != math.MaxInt64 {
+		t.Errorf("the last bucket of %d is never used, %d is, up to %d", buckets, last, mostOf(last))
 	}
-	if bucketOf(-1) != 0 || bucketOf(math.MaxInt64) != last {
-		t.Error("what is out of range has no bucket at the ends")
+	var h histogram
+	h.observe(-1)
+	h.observe(math.MaxInt64)
+	if h[0] != 1 || h[len(h)-1] != 1 {
+		t.Error("what is out of range is not counted at the ends")
 	}
 }
 

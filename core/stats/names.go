@@ -116,13 +116,13 @@ func (c *Collector) policy(s *stripe, p *halt.Policy) *policyCell {
 }
 
 // slotOf spreads names: not those that somebody chose so that they meet, but nobody gains by that.
-func slotOf(name, plan string) uint8 {
-	h := uint8(len(name)) + 31*uint8(len(plan))
-	if len(name) > 0 {
-		h += 7*name[len(name)-1] + 13*name[len(name)/2]
+func slotOf(name, plan string) uint {
+	h := uint(len(name) + 31*len(plan))
+	if name != "" {
+		h += 7*uint(name[len(name)-1]) + 13*uint(name[len(name)/2])
 	}
-	if len(plan) > 0 {
-		h += 5 * plan[0]
+	if plan != "" {
+		h += 5 * uint(plan[0])
 	}
 	return h % knownNames
 }

@@ -23,12 +23,27 @@ type recent struct {
 	batchKeys []shownKey
 }
 
-// weight is some weight of a key. If it is 0, the cell waits for the key's next.
+// weight is some weight of a key under a policy. If it is 0, the cell waits for the key's next.
 type weight struct {
-	hash   uint64
+	id     identity
 	weight int64
-	policy int32
 }
+
+// identity tells keys from one another, by policy: 56 bits of the key's hash, and the number of the policy, which fits into
+// the other 8. All that there is of a key fits into two words then, and four of them into a cache line.
+type identity uint64
+
+const policyBits = 8 // more than maxPolicies needs
+
+func (c *Collector) identity(p *policyCell, key string) identity {
+	return identity(maphash.String(c.seed, key)&^(1<<policyBits-1) | uint64(p.number))
+}
+
+// policy is the policy's number.
+func (id identity) policy() int { return int(id & (1<<policyBits - 1)) }
+
+// cell is where a stripe counts it: not where it counts the same key under another policy.
+func (id identity) cell() int { return int((id + id>>policyBits) % recentKeys) }
 
 func (r *recent) init(to *sketch, keys bool) {
 	r.to = to
@@ -37,28 +52,24 @@ func (r *recent) init(to *sketch, keys bool) {
 	}
 }
 
-// hash tells keys from one another, by policy: but for the odds of two 64-bit hashes meeting.
-func (c *Collector) hash(p *policyCell, key string) uint64 {
-	const golden = 0x9E3779B97F4A7C15
-	return maphash.String(c.seed, key) ^ uint64(p.number)*golden
-}
-
 // note adds weight to the key of a charge.
 func (c *Collector) note(r *recent, p *policyCell, ch *halt.Charge, w int64) {
-	hash := c.hash(p, ch.Key)
-	cell := &r.cells[hash%recentKeys]
-	if cell.hash != hash {
-		r.turn(cell, hash%recentKeys)
-		cell.hash, cell.policy = hash, p.number
+	id := c.identity(p, ch.Key)
+	i := id.cell()
+	cell := &r.cells[i]
+	if cell.id != id {
+		r.turn(i)
+		cell.id = id
 		if r.keys != nil {
-			r.keys[hash%recentKeys].set(ch.Key)
+			r.keys[i].set(ch.Key)
 		}
 	}
 	cell.weight = add(cell.weight, w)
 }
 
 // turn moves the weight of the i-th cell to the batch.
-func (r *recent) turn(cell *weight, i uint64) {
+func (r *recent) turn(i int) {
+	cell := &r.cells[i]
 	if cell.weight == 0 {
 		return
 	}
@@ -74,24 +85,16 @@ func (r *recent) turn(cell *weight, i uint64) {
 
 // send moves the batch to the sketch.
 func (r *recent) send() {
-	s := r.to
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var key *shownKey
-	for i := range r.batch[:r.n] {
-		if r.keys != nil {
-			key = &r.batchKeys[i]
-		}
-		w := &r.batch[i]
-		s.add(w.hash, w.weight, w.policy, key)
-	}
+	r.to.mu.Lock()
+	defer r.to.mu.Unlock()
+	r.to.add(r.batch[:r.n], r.batchKeys)
 	r.n = 0
 }
 
 // flush moves all weights to the sketch.
 func (r *recent) flush() {
 	for i := range r.cells {
-		r.turn(&r.cells[i], uint64(i))
+		r.turn(i)
 	}
 	r.send()
 }

@@ -127,17 +127,18 @@ func (c *Collector) top(s *sketch, names []policyName, h *history) TopKeys {
 		if len(t.Keys) == c.topKeys && e.count <= t.Keys[c.topKeys-1].Count {
 			continue
 		}
-		k := KeyCount{Policy: names[e.policy].name, Plan: names[e.policy].plan, Count: e.count, Error: e.err}
+		number := e.id.policy()
+		k := KeyCount{Policy: names[number].name, Plan: names[number].plan, Count: e.count, Error: e.err}
 		if s.keys != nil {
 			k.Key = s.keys[i].String()
 		} else {
-			k.Key = pseudonym(e.hash)
+			k.Key = pseudonym(e.id)
 		}
-		if int(e.policy) < len(h.policies) {
-			k.Quota = h.policies[e.policy].shape.period.Unit != halt.None
+		if number < len(h.policies) {
+			k.Quota = h.policies[number].shape.period.Unit != halt.None
 		}
 		at, _ := slices.BinarySearchFunc(t.Keys, k, func(a, b KeyCount) int {
-			return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Key, b.Key))
+			return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Key, b.Key), cmp.Compare(a.Policy, b.Policy))
 		})
 		t.Keys = slices.Insert(t.Keys, at, k)
 		t.Keys = t.Keys[:min(len(t.Keys), c.topKeys)]
@@ -145,5 +146,5 @@ func (c *Collector) top(s *sketch, names []policyName, h *history) TopKeys {
 	return t
 }
 
-// pseudonym stands for a key that is not to be shown. The hash is seeded, and less than half of it is told.
-func pseudonym(hash uint64) string { return fmt.Sprintf("#%07x", hash>>36) }
+// pseudonym stands for a key that is not to be shown. The hash is seeded, and half of it is told.
+func pseudonym(id identity) string { return fmt.Sprintf("#%07x", uint64(id)>>36) }

@@ -5,7 +5,7 @@ import "sync"
 const (
 	sketchKeys = 2048           // what the error is bounded by
 	sketchRoom = 2 * sketchKeys // entries
-	tableSize  = 2 * sketchRoom // a power of two
+	tableSize  = 8 * sketchRoom // a power of two; so many that two keys seldom meet
 	keyBytes   = 48             // kept of a key
 )
 
@@ -31,10 +31,15 @@ type sketch struct {
 }
 
 type entry struct {
-	hash   uint64
-	count  int64
-	err    int64
-	policy int32
+	id    identity
+	count int64
+	err   int64
+}
+
+// slot is where to look for a key in the table first.
+func (id identity) slot() int {
+	const golden = 0x9E3779B97F4A7C15
+	return int(uint64(id) * golden >> 40 % tableSize)
 }
 
 func (s *sketch) init(keys bool) {
@@ -43,44 +48,48 @@ func (s *sketch) init(keys bool) {
 	}
 }
 
-// add adds weight to a key. key is ignored by a sketch that keeps none.
-func (s *sketch) add(hash uint64, weight int64, policy int32, key *shownKey) {
-	s.total = add(s.total, weight)
-	slot := hash >> 32 % tableSize
-	for ; s.table[slot] != 0; slot = (slot + 1) % tableSize {
-		if e := &s.entries[s.table[slot]-1]; e.hash == hash {
-			e.count = add(e.count, weight)
-			return
+// add adds weights of keys. keys are as many, and ignored by a sketch that keeps none.
+func (s *sketch) add(ws []weight, keys []shownKey) {
+next:
+	for i := range ws {
+		w := &ws[i]
+		s.total = add(s.total, w.weight)
+		slot := w.id.slot()
+		for ; s.table[slot] != 0; slot = (slot + 1) % tableSize {
+			if e := &s.entries[s.table[slot]-1]; e.id == w.id {
+				e.count = add(e.count, w.weight)
+				continue next
+			}
 		}
-	}
-	s.entries[s.n] = entry{hash: hash, count: add(s.floor, weight), err: s.floor, policy: policy}
-	if s.keys != nil {
-		s.keys[s.n] = *key
-	}
-	s.n++
-	s.table[slot] = uint16(s.n)
-	if s.n == sketchRoom {
-		s.evict()
+		s.entries[s.n] = entry{id: w.id, count: add(s.floor, w.weight), err: s.floor}
+		if s.keys != nil {
+			s.keys[s.n] = keys[i]
+		}
+		s.n++
+		s.table[slot] = uint16(s.n)
+		if s.n == sketchRoom {
+			s.evict()
+		}
 	}
 }
 
 // evict takes out the smaller entries, so that at most sketchKeys remain.
 func (s *sketch) evict() {
-	var above histogram // of what entries have above the floor
+	var above [buckets]uint16 // of what entries have above the floor
 	for i := range s.entries {
 		above[bucketOf(s.entries[i].count-s.floor)]++
 	}
-	last, kept := len(above), int64(0)
-	for kept+above[last-1] <= sketchKeys {
+	last, kept := len(above), 0
+	for kept+int(above[last-1]) <= sketchKeys {
 		last--
-		kept += above[last]
+		kept += int(above[last])
 	}
-	old := s.floor
+	most := add(s.floor, mostOf(last-1)) // of those that go
 	s.n = 0
 	s.table = [tableSize]uint16{}
 	for i := range s.entries {
 		e := &s.entries[i]
-		if bucketOf(e.count-old) < last {
+		if e.count <= most {
 			s.floor = max(s.floor, e.count)
 			continue
 		}
@@ -89,7 +98,7 @@ func (s *sketch) evict() {
 			s.keys[s.n] = s.keys[i]
 		}
 		s.n++
-		slot := e.hash >> 32 % tableSize
+		slot := e.id.slot()
 		for s.table[slot] != 0 {
 			slot = (slot + 1) % tableSize
 		}

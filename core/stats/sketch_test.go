@@ -48,6 +48,13 @@ func streams(r *rand.Rand) map[string]func(yield func(key uint64, weight int64) 
 				}
 			}
 		},
+		"bytes": func(yield func(uint64, int64) bool) { // more keys than fit are far above what a latency can be, and some farther
+			for range n {
+				if !yield(zipf.Uint64()%(3*sketchKeys), 1<<40+r.Int64N(1<<44)) {
+					return
+				}
+			}
+		},
 		"huge": func(yield func(uint64, int64) bool) {
 			for i := range uint64(3 * sketchRoom) {
 				if !yield(i, math.MaxInt64/int64(1+i%7)) {
@@ -69,13 +76,13 @@ func TestSketchBounds(t *testing.T) {
 			s.init(true)
 			truth := map[uint64]int64{}
 			total := int64(0)
-			scramble := func(key uint64) uint64 { return key * 0x9E3779B97F4A7C15 }
-			for key, weight := range stream {
+			scramble := func(key uint64) identity { return identity(key * 0x9E3779B97F4A7C15) }
+			for key, w := range stream {
 				var k shownKey
 				k.set(fmt.Sprint(key))
-				s.add(scramble(key), weight, 0, &k)
-				truth[key] = add(truth[key], weight)
-				total = add(total, weight)
+				s.add([]weight{{scramble(key), w}}, []shownKey{k})
+				truth[key] = add(truth[key], w)
+				total = add(total, w)
 			}
 			if s.total != total {
 				t.Errorf("the total is %d, not %d", s.total, total)
@@ -83,10 +90,10 @@ func TestSketchBounds(t *testing.T) {
 			if bound := total / sketchKeys / 8 * 9; total < math.MaxInt64 && s.floor > bound+9 {
 				t.Errorf("a floor of %d is above the bound, %d", s.floor, bound)
 			}
-			held := map[uint64]*entry{}
+			held := map[identity]*entry{}
 			for i := range s.entries[:s.n] {
-				held[s.entries[i].hash] = &s.entries[i]
-				if got := s.keys[i].String(); scramble(parse(t, got)) != s.entries[i].hash {
+				held[s.entries[i].id] = &s.entries[i]
+				if got := s.keys[i].String(); scramble(parse(t, got)) != s.entries[i].id {
 					t.Fatalf("entry %d has the key of another, %s", i, got)
 				}
 			}
@@ -151,7 +158,7 @@ func TestRecentLosesNothing(t *testing.T) {
 	for i := range c.spending.entries[:c.spending.n] {
 		e := &c.spending.entries[i]
 		for key, true := range truth {
-			if c.hash(p, key) == e.hash && e.count != true {
+			if c.identity(p, key) == e.id && e.count != true {
 				t.Errorf("key %s: %d, not %d", key, e.count, true)
 			}
 		}

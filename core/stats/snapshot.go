@@ -7,8 +7,9 @@ import (
 // Snapshot is what a [Collector] has counted up to an instant. It shares no memory with the Collector, and marshals to the
 // JSON that the dashboard gets. Durations in it are in nanoseconds.
 //
-// Totals, rates and routes count calls that have a Take; policies and plans count charges, so a call under three policies
-// counts once for each. A Limiter's Peek is a question and no decision: it is not counted.
+// Totals, rates and routes count calls that have a Take, and as Errors all that the store failed; policies and plans count
+// charges, so a call under three policies counts once for each. A Limiter's Peek is a question and no decision: it is not
+// counted.
 type Snapshot struct {
 	Since time.Time `json:"since"` // when the Collector was made
 	At    time.Time `json:"at"`
@@ -101,7 +102,7 @@ type RouteCounts struct {
 
 // TopKeys are the keys with the most refusals or cost, most first, counted per policy. They come from a sketch, Space-Saving
 // (Metwally, Agrawal, El Abbadi, ICDT 2005): counts can be too high, by the Error of their [KeyCount], which is at most
-// 1/1820 of Total; and a key whose count is above Unlisted is sure to be known. Keys are told apart by a 64-bit hash.
+// 1/1820 of Total; and a key whose count is above Unlisted is sure to be known. Keys are told apart by a hash of 56 bits.
 type TopKeys struct {
 	Keys []KeyCount `json:"keys"`
 	// Total is the sum over all keys, those not listed included.

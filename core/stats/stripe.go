@@ -124,11 +124,9 @@ func (p *policyCell) describe(policy *halt.Policy) {
 
 // add returns a+b of costs, or what an int64 can hold of it.
 func add(a, b int64) int64 {
-	switch {
-	case b > 0 && a > math.MaxInt64-b:
-		return math.MaxInt64
-	case b < 0 && a < math.MinInt64-b:
-		return math.MinInt64
+	sum := a + b
+	if (a^sum)&(b^sum) < 0 { // both are of the other sign
+		return math.MaxInt64 ^ a>>63
 	}
-	return a + b
+	return sum
 }

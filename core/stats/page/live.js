@@ -39,8 +39,8 @@
 
   function alarm(s) {
     const open = s.failing_open[0];
-    const text = open && open.ongoing
-      ? `The store fails: since ${words.time(open.from)} requests are let through undecided, ${words.count(open.decisions)} so far.` : "";
+    // How many there are is told below: here it would have a screen reader say all of it every second.
+    const text = open && open.ongoing ? `The store fails: since ${words.time(open.from)} requests are let through undecided.` : "";
     set("alarm", text);
     $("alarm").hidden = text === "";
   }
@@ -65,9 +65,7 @@
 
   for (const input of document.querySelectorAll("input[name=span]")) input.addEventListener("change", draw);
 
-  // The page's own address answers to an EventSource with the stream.
-  const source = new EventSource(location.pathname + location.search);
-  source.addEventListener("snapshot", (e) => {
+  function show(e) {
     snapshot = JSON.parse(e.data);
     figures(snapshot);
     alarm(snapshot);
@@ -76,6 +74,17 @@
     speak(snapshot);
     state("live", "Live");
     document.documentElement.dataset.snapshots = 1 + Number(document.documentElement.dataset.snapshots || 0);
-  });
-  source.addEventListener("error", () => state("lost", "Connection lost, trying again"));
+  }
+
+  // The page's own address answers to an EventSource with the stream. An EventSource tries again by itself when the stream
+  // ends, but gives up for good after an answer that is none, such as a proxy's 502 or a login page.
+  function connect() {
+    const source = new EventSource(location.pathname + location.search);
+    source.addEventListener("snapshot", show);
+    source.addEventListener("error", () => {
+      state("lost", "Connection lost, trying again");
+      if (source.readyState === EventSource.CLOSED) setTimeout(connect, 5000);
+    });
+  }
+  connect();
 })();
