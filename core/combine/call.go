@@ -22,6 +22,7 @@ type Call[T any] struct {
 	decided     []halt.Decision
 
 	pool  *pool[T]
+	size  int // bytes of keys
 	state atomic.Int32
 	done  chan struct{} // receives once the decisions or err are there
 	timer *time.Timer
@@ -61,6 +62,9 @@ func (w *Call[T]) Repeatable() bool {
 	return true
 }
 
+// waits tells whether the call waits for its turn and its caller for the call.
+func (w *Call[T]) waits() bool { return w.state.Load() == waiting }
+
 // board tells whether the call is to be part of a batch. If not, its caller has left before, and nothing of it is spent.
 func (w *Call[T]) board() bool {
 	if w.state.CompareAndSwap(waiting, sent) {
@@ -70,16 +74,11 @@ func (w *Call[T]) board() bool {
 	return false
 }
 
-// leave tells whether the caller may go without an answer. From then on the call is the batch's.
-func (w *Call[T]) leave() bool {
-	return w.state.CompareAndSwap(waiting, gone) || w.state.CompareAndSwap(sent, gone)
-}
-
-// keySize is how many bytes of keys the call sends.
-func (w *Call[T]) keySize() int {
-	n := 0
-	for i := range w.Charges {
-		n += len(w.Charges[i].Key)
+// leave tells whether the caller may go without an answer, and whether nothing of the call was sent. From then on the call is
+// the batch's.
+func (w *Call[T]) leave() (may, unsent bool) {
+	if w.state.CompareAndSwap(waiting, gone) {
+		return true, true
 	}
-	return n
+	return w.state.CompareAndSwap(sent, gone), false
 }

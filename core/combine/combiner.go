@@ -3,6 +3,7 @@ package combine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -11,10 +12,10 @@ import (
 
 // Options are a [Combiner]'s. All of them are required.
 type Options struct {
-	// Timeout is how long a call may take, waiting for its turn included, and a batch from when it is sent.
+	// Timeout is how long a call may take, waiting for its turn included, and a batch from when it is sent. More than 0.
 	Timeout time.Duration
-	// MaxBatch is how many calls a batch has at most. It has no more than 4000 charges and 1 MiB of keys either, unless
-	// one call alone has.
+	// MaxBatch is how many calls a batch has at most, 1 or more. It has no more than 4000 charges and 1 MiB of keys either,
+	// unless one call alone has.
 	MaxBatch int
 	// InFlight is how many batches of one queue may be on their way at once. 0 turns batching off: each call is sent by
 	// itself, at once.
@@ -39,7 +40,7 @@ type Sender[K comparable, T any] interface {
 // Combiner gathers calls into batches. Calls of different queues, which K names, never share a batch and never wait for
 // each other. A queue costs nothing while no call is in it. Of T each call carries one along: see [Call].
 //
-// It is safe for concurrent use. It starts goroutines, which end some 100 ms after the last call, and needs no closing.
+// It is safe for concurrent use. It starts goroutines, which end within about 100 ms of the last call, and needs no closing.
 type Combiner[K comparable, T any] struct {
 	o         Options
 	newSender func() Sender[K, T]
@@ -51,11 +52,13 @@ type Combiner[K comparable, T any] struct {
 	spare  []*queue[K, T]
 }
 
-// New returns a Combiner whose batches go out by senders that newSender returns.
+// New returns a Combiner whose batches go out by senders that newSender returns. It panics if an option is out of its range:
+// a store has checked its own before.
 func New[K comparable, T any](o Options, newSender func() Sender[K, T]) *Combiner[K, T] {
-	c := &Combiner[K, T]{o: o, newSender: newSender, queues: make(map[K]*queue[K, T])}
-	c.fleet.idle = make(chan task[K, T])
-	return c
+	if o.Timeout <= 0 || o.InFlight < 0 || o.InFlight > 0 && o.MaxBatch < 1 {
+		panic(fmt.Sprintf("halt/combine: options out of range: %+v", o)) //nolint:forbidigo // a store that gets here is wrong
+	}
+	return &Combiner[K, T]{o: o, newSender: newSender, queues: make(map[K]*queue[K, T])}
 }
 
 // TakeOne decides one charge in a batch of the queue. It returns when the batch is back, when ctx ends, or after the
@@ -99,7 +102,10 @@ func (c *Combiner[K, T]) await(ctx context.Context, queue K, w *Call[T]) (err er
 		err = context.DeadlineExceeded
 	}
 	if err != nil {
-		if w.leave() {
+		if may, unsent := w.leave(); may {
+			if unsent && c.o.InFlight > 0 {
+				c.abandoned(queue)
+			}
 			return ended(err)
 		}
 		<-w.done // the answer came at the same moment

@@ -23,7 +23,7 @@ func (p *pool[T]) get() *Call[T] {
 func (p *pool[T]) single(c *halt.Charge, of T) *Call[T] {
 	w := p.get()
 	w.one[0], w.oneDecision[0], w.Of = *c, halt.Decision{}, of
-	w.Charges, w.Decisions = w.one[:], w.oneDecision[:]
+	w.Charges, w.Decisions, w.size = w.one[:], w.oneDecision[:], len(c.Key)
 	return w
 }
 
@@ -31,9 +31,10 @@ func (p *pool[T]) single(c *halt.Charge, of T) *Call[T] {
 func (p *pool[T]) several(cs []halt.Charge, of T) *Call[T] {
 	w := p.get()
 	w.many = append(w.many[:0], cs...)
-	w.decided = w.decided[:0]
-	for range cs {
+	w.decided, w.size = w.decided[:0], 0
+	for i := range cs {
 		w.decided = append(w.decided, halt.Decision{})
+		w.size += len(cs[i].Key)
 	}
 	w.Charges, w.Decisions, w.Of = w.many, w.decided, of
 	return w

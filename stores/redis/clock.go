@@ -19,11 +19,3 @@ func (o *clockOffset) learn(now halt.Instant) {
 func (s *Store) serverNow() halt.Instant {
 	return halt.InstantOf(time.Now()) + halt.Instant(s.ahead.us.Load())
 }
-
-// testClock returns what a script is to take for the time; 0: Redis's own clock.
-func (s *Store) testClock() halt.Instant {
-	if s.now == nil {
-		return 0
-	}
-	return s.now()
-}

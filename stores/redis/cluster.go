@@ -6,84 +6,86 @@ import (
 	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
+
+	halt "github.com/halt-dev/halt/core"
 )
 
-// nodes are the lanes of a cluster: one for each master.
+// nodes are the ways into a cluster: one for each master.
 type nodes struct {
-	first *lane // by way of the cluster's client, until that knows the cluster
+	first *way // by the cluster's client, until that knows the cluster
 	known atomic.Bool
-	slots *[slots]atomic.Pointer[lane]
+	slots *[slots]atomic.Pointer[way]
 
-	mu    sync.Mutex
-	lanes map[*redis.Client]*lane
+	mu   sync.Mutex
+	ways map[*redis.Client]*way
 }
 
-// join prepares the lanes of a cluster.
+// join prepares the ways into a cluster.
 func (s *Store) join(c *redis.ClusterClient) {
 	s.cluster = c
-	s.nodes.first = s.newLane(c)
-	s.nodes.slots = new([slots]atomic.Pointer[lane])
-	s.nodes.lanes = make(map[*redis.Client]*lane)
+	s.nodes.first = &way{c}
+	s.nodes.slots = new([slots]atomic.Pointer[way])
+	s.nodes.ways = make(map[*redis.Client]*way)
 }
 
-// laneOf returns the lane of the call's keys, which in a cluster are in one slot. It does not wait for the network.
-func (s *Store) laneOf(ctx context.Context, w *call) *lane {
+// wayTo returns the way to the charge's key, and in a cluster its slot. It does not wait for the network.
+func (s *Store) wayTo(ctx context.Context, c *halt.Charge) (w *way, slot int) {
 	if s.cluster == nil {
-		return s.single
+		return s.single, 0
 	}
-	w.slot = s.slotOf(w.charges[0].Key)
-	if l := s.nodes.slots[w.slot].Load(); l != nil {
-		return l
+	slot = s.slotOf(c.Key)
+	if w := s.nodes.slots[slot].Load(); w != nil {
+		return w, slot
 	}
 	if !s.nodes.known.Load() {
-		return s.nodes.first
+		return s.nodes.first, slot
 	}
-	node, err := s.cluster.MasterForKey(ctx, s.storageKey(&w.charges[0]))
+	node, err := s.cluster.MasterForKey(ctx, s.storageKey(c))
 	if err != nil {
-		return s.nodes.first
+		return s.nodes.first, slot
 	}
 	s.nodes.mu.Lock()
 	defer s.nodes.mu.Unlock()
-	l := s.nodes.lanes[node]
-	if l == nil {
-		l = s.newLane(node.WithTimeout(s.timeout))
-		s.nodes.lanes[node] = l
+	w = s.nodes.ways[node]
+	if w == nil {
+		w = &way{node.WithTimeout(s.timeout)}
+		s.nodes.ways[node] = w
 	}
-	s.nodes.slots[w.slot].Store(l)
-	return l
+	s.nodes.slots[slot].Store(w)
+	return w, slot
 }
 
-// answered is told of a lane that works.
-func (n *nodes) answered(l *lane) {
-	if l == n.first {
+// answered is told of a way that works.
+func (n *nodes) answered(w *way) {
+	if w == n.first {
 		n.known.Store(true)
 	}
 }
 
 // reroute draws the conclusions from an error about where keys are.
-func (s *Store) reroute(l *lane, slot int, what outcome) {
+func (s *Store) reroute(w *way, slot int, what outcome) {
 	switch what {
 	case elsewhere:
 		s.nodes.slots[slot].Store(nil)
 	case unheard, unknown, late:
-		s.lost(l)
+		s.lost(w)
 	default:
 	}
 }
 
-// lost is told that a lane's server does not answer, or is no master: its slots are looked up again, now and once the
-// client has asked the cluster anew.
-func (s *Store) lost(l *lane) {
+// lost is told that the server at the end of a way does not answer, or is no master: its slots are looked up again, now and
+// once the client has asked the cluster anew.
+func (s *Store) lost(w *way) {
 	n := &s.nodes
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for node, other := range n.lanes {
-		if other == l {
-			delete(n.lanes, node)
+	for node, other := range n.ways {
+		if other == w {
+			delete(n.ways, node)
 		}
 	}
 	for i := range n.slots {
-		n.slots[i].CompareAndSwap(l, nil)
+		n.slots[i].CompareAndSwap(w, nil)
 	}
 	s.cluster.ReloadState(background)
 }

@@ -1,15 +1,19 @@
 package haltredis
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
 	halt "github.com/halt-dev/halt/core"
 	"github.com/halt-dev/halt/core/algorithm"
+	"github.com/halt-dev/halt/core/combine"
 	"github.com/halt-dev/halt/core/storetest"
 )
 
@@ -127,14 +131,19 @@ func (d *differential) charge() halt.Charge {
 	return c
 }
 
+// together is a call of a batch, with what became of it.
+type together struct {
+	charges   []halt.Charge
+	decisions []halt.Decision
+	err       error
+}
+
 // batch makes a batch of calls, and compares all decisions. It returns how many calls there were.
 func (d *differential) batch(now halt.Instant) int {
 	d.over, d.now = map[string]bool{}, now
-	var f flight
-	f.slots = map[int]int{}
-	var calls []*call
+	var calls []*together
 	for range 1 + d.rng.IntN(150) {
-		w := &call{done: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}
+		var cs []halt.Charge
 		n := 1
 		if d.rng.IntN(4) == 0 {
 			n += d.rng.IntN(6)
@@ -144,24 +153,18 @@ func (d *differential) batch(now halt.Instant) int {
 			c := d.charge()
 			if key := halt.StorageKey("", c); !seen[key] {
 				seen[key] = true
-				w.charges = append(w.charges, c)
+				cs = append(cs, c)
 			}
 		}
-		w.decisions = make([]halt.Decision, len(w.charges))
 		for range pick(d.rng, 1, 1, 1, 4) { // the same again, in a row
-			again := &call{done: w.done, timer: w.timer, charges: w.charges, decisions: make([]halt.Decision, len(w.charges))}
-			again.done = make(chan struct{}, 1)
-			again.state.Store(sent)
-			calls = append(calls, again)
+			calls = append(calls, &together{charges: cs, decisions: make([]halt.Decision, len(cs))})
 		}
 	}
-	f.calls = append(f.calls, calls...)
 	d.s.ahead.learn(now) // or calls on periods would be sent twice, and come last
-	f.start(time.Minute)
-	f.run(d.s.single)
-	f.stop()
+	d.send(calls)
+	// Those of several charges come last in a batch.
+	slices.SortStableFunc(calls, func(a, b *together) int { return min(len(a.charges), 2) - min(len(b.charges), 2) })
 	for i, w := range calls {
-		<-w.done
 		if w.err != nil {
 			d.t.Fatalf("call %d, %+v: %v", i, w.charges, w.err)
 		}
@@ -175,8 +178,45 @@ func (d *differential) batch(now halt.Instant) int {
 	return len(calls)
 }
 
+// send makes one batch of the calls, in their order: they wait behind one that is held up.
+func (d *differential) send(calls []*together) {
+	g := gate{flight: newFlight(d.s), held: make(chan struct{}), open: make(chan struct{})}
+	c := combine.New(combine.Options{Timeout: time.Minute, MaxBatch: mostCalls, InFlight: 1},
+		func() combine.Sender[*way, own] { return g })
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_ = c.Take(context.Background(), d.s.single, nil, nil, own{})
+	})
+	<-g.held
+	waits := make(chan struct{})
+	for _, w := range calls {
+		wg.Go(func() {
+			w.err = c.Take(waiting{context.Background(), waits}, d.s.single, w.charges, w.decisions, own{})
+		})
+		<-waits
+	}
+	close(g.open)
+	wg.Wait()
+}
+
+// gate is a sender that holds up a batch of no charges until it is opened.
+type gate struct {
+	*flight
+	held, open chan struct{}
+}
+
+func (g gate) Send(ctx context.Context, w *way, calls []*call) {
+	if len(calls[0].Charges) > 0 {
+		g.flight.Send(ctx, w, calls)
+		return
+	}
+	close(g.held)
+	<-g.open
+	calls[0].Answer(nil)
+}
+
 // compare decides the call here and compares.
-func (d *differential) compare(w *call, now halt.Instant) {
+func (d *differential) compare(w *together, now halt.Instant) {
 	n := len(w.charges)
 	states, changed, want := make([]algorithm.State, n), make([]bool, n), make([]halt.Decision, n)
 	for i, c := range w.charges {

@@ -16,8 +16,8 @@
 // one run of the script: while batches are on their way ([Options].InFlight), what arrives forms the next one. No timer delays
 // anything, and a caller who is alone is sent at once. Calls on one key in a batch share one read and one write.
 //
-// A refusal writes nothing, unless it blocks. An entry expires when its key is as one never seen, up to an eighth of a second
-// later.
+// A refusal writes nothing, unless it blocks. An entry expires once its key is as one never seen, and little later: a
+// bucket's at most a quarter of that time and about two seconds.
 //
 // # Failures
 //

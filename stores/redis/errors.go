@@ -28,20 +28,12 @@ func errReply(what string) error {
 	return &halt.StoreError{Kind: halt.ErrStore, Cause: errors.New("halt/redis: the script's answer " + what)}
 }
 
-// ended is the error of a call whose caller's time is up, or who left.
-func ended(err error) error {
-	if errors.Is(err, context.DeadlineExceeded) {
-		return &halt.StoreError{Kind: halt.ErrDeadline, Cause: err}
-	}
-	return err
-}
-
-// typed returns an error of the client as one of halt's kinds.
+// typed returns an error of the client as one of halt's kinds. A caller who left is no failure.
 func typed(err error) error {
 	var e *halt.StoreError
 	var timeout net.Error
 	switch {
-	case err == nil || errors.As(err, &e):
+	case err == nil, errors.As(err, &e), errors.Is(err, context.Canceled):
 		return err
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, redis.ErrPoolTimeout),
 		errors.As(err, &timeout) && timeout.Timeout():

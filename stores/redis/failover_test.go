@@ -18,7 +18,7 @@ import (
 func TestReshard(t *testing.T) {
 	cluster, client := newCluster(t)
 	s := open(t, client, &patient)
-	const keys, limit = 200, 50
+	const keys, limit = 1000, 20
 	p, second := lasting(limit), lasting(1<<40)
 	second.Name = "second"
 	var admitted [keys]atomic.Int64
@@ -45,8 +45,8 @@ func TestReshard(t *testing.T) {
 			}
 		})
 	}
-	cluster.Move(cluster.Nodes[0], cluster.Nodes[1], 1500)
-	cluster.Move(cluster.Nodes[1], cluster.Nodes[2], 1500)
+	cluster.Move(cluster.Nodes[0], cluster.Nodes[1], 400)
+	cluster.Move(cluster.Nodes[1], cluster.Nodes[2], 400)
 	over.Store(true)
 	wg.Wait()
 	for k := range admitted {

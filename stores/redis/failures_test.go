@@ -127,13 +127,17 @@ func TestRestart(t *testing.T) {
 
 // While a server loads its data, calls fail with its own words, and then work again.
 func TestLoading(t *testing.T) {
-	server := testserver.Redis(t, "--enable-debug-command", "yes", "--key-load-delay", "500", "--loading-process-events-interval-bytes", "1024")
+	args := []string{"--key-load-delay", "200", "--rdbcompression", "no"}
+	if debugForbidden(t) {
+		args = append(args, "--enable-debug-command", "yes")
+	}
+	server := testserver.Redis(t, args...)
 	client := connect(t, server.Addr())
 	ctx := context.Background()
 	s := open(t, client, &patient)
 	pipe := client.Pipeline()
-	for i := range 3000 {
-		pipe.Set(ctx, fmt.Sprint("filler:", i), i, 0)
+	for i := range 3000 { // it looks at what it is asked every 2 MB
+		pipe.Set(ctx, fmt.Sprint("filler:", i), strings.Repeat("v", 4<<10), 0)
 	}
 	if _, err := pipe.Exec(ctx); err != nil {
 		t.Fatal(err)
@@ -156,10 +160,17 @@ func TestLoading(t *testing.T) {
 	})
 }
 
+// debugForbidden tells whether a server has to be told that it may be debugged: Redis has to since version 7.
+func debugForbidden(t *testing.T) bool {
+	t.Helper()
+	err := connect(t, testserver.Redis(t).Addr()).Do(context.Background(), "debug", "sleep", "0").Err()
+	return err != nil && strings.Contains(err.Error(), "DEBUG command not allowed")
+}
+
 // A replica decides nothing that would have to be written.
 func TestReadOnlyReplica(t *testing.T) {
 	master := testserver.Redis(t)
-	replica := testserver.Redis(t, "--replicaof", fmt.Sprint("127.0.0.1 ", master.Port()))
+	replica := testserver.Redis(t, "--replicaof", "127.0.0.1", fmt.Sprint(master.Port()))
 	s := open(t, connect(t, replica.Addr()), &patient)
 	for _, m := range []halt.Mode{halt.Take, halt.Debit} {
 		c := lasting(5).Charge("k", 1)
@@ -197,45 +208,42 @@ func TestOutOfMemory(t *testing.T) {
 	}
 }
 
-// landed waits until no batch is on its way.
-func landed(tb testing.TB, l *lane) {
-	tb.Helper()
-	eventually(tb, "no batch is on its way", func() bool {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		return l.flying == 0
-	})
+// waiting is a context that tells when a call that has it waits for its batch.
+type waiting struct {
+	context.Context
+	waits chan<- struct{}
 }
 
-// queued waits until a batch is on its way and n calls wait behind it.
-func queued(tb testing.TB, l *lane, n int) {
-	tb.Helper()
-	eventually(tb, fmt.Sprintf("a batch is on its way, and %d calls wait", n), func() bool {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		return l.flying == 1 && len(l.queue)-l.head == n
-	})
+func (w waiting) Done() <-chan struct{} {
+	w.waits <- struct{}{}
+	return w.Context.Done()
 }
 
 // A caller whose context ends returns at once, whatever its batch is doing, and what of it was not sent is not spent.
 func TestLeave(t *testing.T) {
-	s, _, server := newStore(t, &Options{Timeout: time.Minute, InFlight: 1})
+	server := testserver.Redis(t)
+	l := new(lossy)
+	client := redis.NewClient(&redis.Options{Addr: server.Addr(), Dialer: l.dial})
+	t.Cleanup(func() { _ = client.Close() })
+	s := open(t, client, &Options{Timeout: time.Minute, InFlight: 1})
 	p := lasting(100)
 	take(t, s, p.Charge("k", 1))
-	landed(t, s.single)
 	server.Pause()
+	waits := make(chan struct{})
 	ctx, cancel := context.WithCancel(context.Background())
 	errs := make(chan error)
 	call := func() {
-		_, err := s.TakeOne(ctx, p.Charge("k", 1))
+		_, err := s.TakeOne(waiting{ctx, waits}, p.Charge("k", 1))
 		errs <- err
 	}
+	before := l.sent.Load()
 	go call()
-	queued(t, s.single, 0)
+	<-waits
+	eventually(t, "a batch is on its way", func() bool { return l.sent.Load() > before })
 	for range 19 {
 		go call()
+		<-waits
 	}
-	queued(t, s.single, 19)
 	cancel()
 	for range 20 {
 		if err := <-errs; !errors.Is(err, context.Canceled) {
@@ -248,6 +256,9 @@ func TestLeave(t *testing.T) {
 	}
 	if _, err := s.TakeOne(ctx, p.Charge("k", 1)); !errors.Is(err, context.Canceled) {
 		t.Errorf("with a context that has ended: %v", err)
+	}
+	if err := s.Reset(ctx, p, "k"); !errors.Is(err, context.Canceled) {
+		t.Errorf("a Reset with a context that has ended: %v", err)
 	}
 }
 

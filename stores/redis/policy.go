@@ -25,11 +25,10 @@ type policy struct {
 	halt.Policy
 	name, shadow string // what identifies its budgets
 	kind         uint8
-	tick         int64 // in µs
-	size         int   // how many counts a state has
-	sub          int64 // ticks of a sub-window
-	request      uint64
-	index        uint16 // in the request of that number
+	tick         int64  // in µs
+	size         int    // how many counts a state has
+	sub          int64  // ticks of a sub-window
+	numbers      []byte // it as the script reads it, without the edges of a Period
 }
 
 func newPolicy(p *halt.Policy) policy {
@@ -53,6 +52,7 @@ func newPolicy(p *halt.Policy) policy {
 		i.size = int(subs) + 1
 		i.sub = (i.ticks(p.Window)-1)/subs + 1
 	}
+	i.numbers = i.encode()
 	return i
 }
 
@@ -67,8 +67,8 @@ func (p *policy) identity(shadow bool) string {
 	return p.name
 }
 
-// append appends the policy as the script reads it. The edges of a Period are those around now.
-func (p *policy) append(b []byte, now halt.Instant) []byte {
+// encode returns the policy as the script reads it, without the edges of a Period.
+func (p *policy) encode() []byte {
 	x, y := int64(0), int64(0)
 	switch p.kind {
 	case kindToken, kindLeaky:
@@ -76,12 +76,18 @@ func (p *policy) append(b []byte, now halt.Instant) []byte {
 	case kindSliding:
 		x, y = p.sub, int64(p.size)
 	}
-	b = append(b, p.kind)
+	b := []byte{p.kind}
 	for _, n := range [...]int64{p.tick, p.Limit, p.Capacity(), p.ticks(p.Window), p.ticks(p.Block), x, y} {
 		b = appendNumber(b, n)
 	}
+	return b
+}
+
+// append appends the policy as the script reads it. The edges of a Period are those around now.
+func (p *policy) append(b []byte, now func() halt.Instant) []byte {
+	b = append(b, p.numbers...)
 	if p.kind == kindPeriod {
-		for _, edge := range p.Period.Edges(now) {
+		for _, edge := range p.Period.Edges(now()) {
 			b = appendNumber(b, int64(edge)/p.tick)
 		}
 	}

@@ -21,6 +21,7 @@ import (
 type lossy struct {
 	armed atomic.Bool                 // the next reply to a script is lost
 	lose  atomic.Pointer[func() bool] // or those that it says
+	sent  atomic.Int64                // how many scripts were sent
 }
 
 func (l *lossy) dial(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -36,8 +37,13 @@ type lossyConn struct {
 }
 
 func (c *lossyConn) Write(b []byte) (int, error) {
-	c.script.Store(strings.Contains(string(b), "evalsha") || strings.Contains(string(b), "\r\neval\r\n"))
-	return c.Conn.Write(b)
+	script := strings.Contains(string(b), "evalsha") || strings.Contains(string(b), "\r\neval\r\n")
+	c.script.Store(script)
+	n, err := c.Conn.Write(b)
+	if script {
+		c.from.sent.Add(1)
+	}
+	return n, err
 }
 
 func (c *lossyConn) Read(b []byte) (int, error) {

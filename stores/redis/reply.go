@@ -27,42 +27,45 @@ func (r *request) decide(s *Store, answer string, again []*call) ([]*call, error
 	}
 	s.ahead.learn(now)
 	got, whole := int64(0), true
-	for _, w := range r.calls {
-		if r.replay(w, now) {
+	r.each(func(w *call, charges []drawn) {
+		if r.replay(w, charges, now) {
 			got++
 		}
-	}
+	})
 	for i := range r.keys {
 		whole = whole && r.keys[i].mark != markFailed
 	}
 	if whole && got != admitted {
 		return again, errReply("is not the one that follows from the keys")
 	}
+	charges := r.charges
 	for i, w := range r.calls {
 		r.calls[i] = nil
-		switch r.worst(w) {
+		mark := r.worst(charges[:len(w.Charges)])
+		charges = charges[len(w.Charges):]
+		switch mark {
 		case markCorrupt:
-			w.answer(errCorrupt)
+			w.Answer(errCorrupt)
 		case markFailed:
-			w.answer(errWrite)
+			w.Answer(errWrite)
 		case markUncovered:
-			if w.clashed {
-				w.answer(errClock)
+			if w.Of.clashed {
+				w.Answer(errClock)
 			} else {
-				w.clashed = true
+				w.Of.clashed = true
 				again = append(again, w)
 			}
 		default:
-			w.answer(nil)
+			w.Answer(nil)
 		}
 	}
 	return again, nil
 }
 
-// worst returns the mark that decides what becomes of a call, or 0.
-func (r *request) worst(w *call) (mark byte) {
-	for _, k := range w.keys {
-		switch m := r.keys[k].mark; m {
+// worst returns the mark that decides what becomes of a call of those charges, or 0.
+func (r *request) worst(charges []drawn) (mark byte) {
+	for i := range charges {
+		switch m := r.keys[charges[i].key].mark; m {
 		case markCorrupt:
 			return m
 		case markFailed, markUncovered:
@@ -72,26 +75,25 @@ func (r *request) worst(w *call) (mark byte) {
 	return mark
 }
 
-// replay decides a call on the states as the calls before it left them, and tells whether it was admitted.
-func (r *request) replay(w *call, now halt.Instant) bool {
-	if r.worst(w) != 0 {
+// replay decides a call on the states of its keys as the calls before it left them, and tells whether it was admitted.
+func (r *request) replay(w *call, charges []drawn, now halt.Instant) bool {
+	if r.worst(charges) != 0 {
 		return false
 	}
-	if len(w.charges) == 1 {
-		d, _ := algorithm.Decide(&w.charges[0], &r.keys[w.keys[0]].state, now)
-		w.decisions[0] = d
-		return d.Allowed
+	if len(charges) == 1 {
+		w.Decisions[0], _ = algorithm.Decide(&w.Charges[0], &r.keys[charges[0].key].state, now)
+		return w.Decisions[0].Allowed
 	}
-	r.states, r.changed = r.states[:0], slices.Grow(r.changed[:0], len(w.charges))[:len(w.charges)]
+	r.states, r.changed = r.states[:0], slices.Grow(r.changed[:0], len(charges))[:len(charges)]
 	clear(r.changed)
-	for _, k := range w.keys {
-		r.states = append(r.states, r.keys[k].state)
+	for i := range charges {
+		r.states = append(r.states, r.keys[charges[i].key].state)
 	}
-	algorithm.DecideAll(w.charges, r.states, now, w.decisions, r.changed)
-	for i, k := range w.keys {
-		r.keys[k].state = r.states[i]
+	algorithm.DecideAll(w.Charges, r.states, now, w.Decisions, r.changed)
+	for i := range charges {
+		r.keys[charges[i].key].state = r.states[i]
 	}
-	return halt.Decisions(w.decisions).Allowed()
+	return halt.Decisions(w.Decisions).Allowed()
 }
 
 // read reads the script's answer into the keys.
@@ -142,16 +144,16 @@ func (r *request) read(answer string) (now halt.Instant, admitted int64, err err
 func (p *policy) parse(s *algorithm.State, b string, counts []int64) (rest string, ok bool) {
 	tag := b[0]
 	b = b[1:]
-	fields := [...]*int64{&s.At, &s.Until, &s.Used, &s.Window}
-	read := fields[:0]
-	read = append(read, &s.At)
+	var lives int64
+	var fields [4]*int64
+	read := append(fields[:0], &s.At)
 	if tag < 'a' {
 		read = append(read, &s.Until)
 		tag += 'a' - 'A'
 	}
 	switch {
 	case tag == 'b' && p.kind <= kindLeaky:
-		read = append(read, &s.Used)
+		read = append(read, &s.Used, &lives)
 	case tag == 'f' && (p.kind == kindFixed || p.kind == kindPeriod):
 		read = append(read, &s.Used, &s.Window)
 	case tag == 's' && p.kind == kindSliding:

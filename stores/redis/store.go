@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/combine"
 )
 
 const (
@@ -47,19 +48,18 @@ type Options struct {
 // It starts goroutines only while calls are on their way and needs no closing. The client stays the caller's, who may use
 // it for other things, and closes it once the store is no longer used.
 type Store struct {
-	client   redis.UniversalClient
-	cluster  *redis.ClusterClient // nil if all keys are on one server
-	prefix   string
-	tag      string
-	timeout  time.Duration
-	maxBatch int
-	inFlight int
-	script   *script
+	client  redis.UniversalClient
+	cluster *redis.ClusterClient // nil if all keys are on one server
+	prefix  string
+	tag     string
+	timeout time.Duration
+	script  *script
 
-	single *lane // all of them, if there is no cluster
-	nodes  nodes
-	ahead  clockOffset
-	now    func() halt.Instant // what a script takes for the time; nil, but in tests: Redis's own clock
+	combiner *combine.Combiner[*way, own]
+	single   *way // if there is no cluster
+	nodes    nodes
+	ahead    clockOffset
+	now      func() halt.Instant // what a script takes for the time; nil, but in tests: Redis's own clock
 }
 
 // New returns a store on the client: a single server's, a Sentinel's failover client, or a cluster's. It sends nothing.
@@ -75,9 +75,13 @@ func New(client redis.UniversalClient, o *Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		client: client, prefix: opts.Prefix, tag: opts.SlotTag, timeout: opts.Timeout,
-		maxBatch: opts.MaxBatch, inFlight: opts.InFlight, script: decideScript,
+		client: client, prefix: opts.Prefix, tag: opts.SlotTag, timeout: opts.Timeout, script: decideScript,
 	}
+	together := combine.Options{Timeout: opts.Timeout, MaxBatch: opts.MaxBatch, InFlight: opts.InFlight}
+	if opts.MaxBatch == 1 {
+		together.InFlight = 0
+	}
+	s.combiner = combine.New(together, func() combine.Sender[*way, own] { return newFlight(s) })
 	switch c := client.(type) {
 	case nil:
 		return nil, errors.New("halt/redis: New needs a client")
@@ -92,9 +96,9 @@ func New(client redis.UniversalClient, o *Options) (*Store, error) {
 		if c == nil {
 			return nil, errors.New("halt/redis: New needs a client")
 		}
-		s.single = s.newLane(c.WithTimeout(opts.Timeout))
+		s.single = &way{c.WithTimeout(opts.Timeout)}
 	default:
-		s.single = s.newLane(client)
+		s.single = &way{client}
 	}
 	return s, nil
 }
@@ -138,14 +142,8 @@ func (s *Store) Name() string { return "redis" }
 
 // TakeOne decides one charge: [Store.Take] without slices.
 func (s *Store) TakeOne(ctx context.Context, c halt.Charge) (halt.Decision, error) {
-	if err := ctx.Err(); err != nil {
-		return halt.Decision{}, ended(err)
-	}
-	w := newCall()
-	w.one[0] = c
-	w.charges = w.one[:]
-	w.decisions = w.oneDecision[:]
-	return s.wait(ctx, w, nil)
+	w, slot := s.wayTo(ctx, &c)
+	return s.combiner.TakeOne(ctx, w, c, own{slot: slot})
 }
 
 // Take decides the charges of cs as one call. It is one atomic step at one instant, unless the keys are in several slots
@@ -169,18 +167,8 @@ func (s *Store) Take(ctx context.Context, cs []halt.Charge, ds []halt.Decision) 
 
 // takeTogether is Take of charges whose keys are in one slot.
 func (s *Store) takeTogether(ctx context.Context, cs []halt.Charge, ds []halt.Decision) error {
-	if err := ctx.Err(); err != nil {
-		return ended(err)
-	}
-	w := newCall()
-	w.charges = append(w.many[:0], cs...)
-	w.many = w.charges
-	for range cs {
-		w.manyDecisions = append(w.manyDecisions, halt.Decision{})
-	}
-	w.decisions = w.manyDecisions
-	_, err := s.wait(ctx, w, ds)
-	return err
+	w, slot := s.wayTo(ctx, &cs[0])
+	return s.combiner.Take(ctx, w, cs, ds, own{slot: slot})
 }
 
 func oneKey(cs []halt.Charge) bool {
@@ -190,31 +178,6 @@ func oneKey(cs []halt.Charge) bool {
 		}
 	}
 	return true
-}
-
-// wait sends the call and waits for its decisions, of which it returns the first and copies all to ds.
-func (s *Store) wait(ctx context.Context, w *call, ds []halt.Decision) (first halt.Decision, err error) {
-	w.timer.Reset(s.timeout)
-	s.laneOf(ctx, w).enqueue(w)
-	select {
-	case <-w.done:
-	case <-ctx.Done():
-		err = ctx.Err()
-	case <-w.timer.C:
-		err = context.DeadlineExceeded
-	}
-	if err != nil {
-		if w.leave() {
-			return halt.Decision{}, ended(err)
-		}
-		<-w.done // the answer came at the same moment
-	}
-	first, err = w.decisions[0], w.err
-	if err == nil {
-		copy(ds, w.decisions)
-	}
-	w.release()
-	return first, err
 }
 
 // Reset forgets what key has used under p, its shadow's budget and blocks included.
@@ -231,6 +194,6 @@ func (s *Store) Reset(ctx context.Context, p halt.Policy, key string) error {
 	case err := <-done:
 		return typed(err)
 	case <-ctx.Done():
-		return ended(ctx.Err())
+		return typed(ctx.Err())
 	}
 }

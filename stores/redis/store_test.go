@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -115,6 +117,61 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// An entry lives for as long as it matters, and not much longer, however often it is written: docs/operations.md says how much.
+// Most writes leave its end where it is.
+func TestLives(t *testing.T) {
+	s, client, _ := newStore(t, &patient)
+	clock := storetest.NewClock(start)
+	s.now = clock.Now
+	ctx := context.Background()
+	seed, _ := strconv.ParseUint(os.Getenv("HALT_SEED"), 10, 64)
+	rng := rand.New(rand.NewPCG(seed, 1))
+	for a := halt.TokenBucket; a <= halt.InFlight; a++ {
+		for _, w := range []time.Duration{50 * time.Millisecond, 10 * time.Second, time.Hour, 48 * time.Hour} {
+			p := halt.Policy{Name: "api", Algorithm: a, Limit: 1000, Window: w, Burst: 999, Block: pick(rng, 0, w/10)}
+			if a != halt.TokenBucket && a != halt.LeakyBucket {
+				p.Burst = 0
+			}
+			last := ""
+			for range 100 {
+				clock.Advance(time.Duration(rng.Int64N(int64(w) / 200)).Truncate(time.Microsecond))
+				c := p.Charge("k", pick[int64](rng, 1, 1, 1, 10, 300))
+				c.Mode = pick(rng, halt.Take, halt.Take, halt.Take, halt.Debit, halt.Credit)
+				if c.Mode == halt.Credit {
+					c.At, c.Taken = clock.Now(), c.Cost
+				}
+				before := time.Now()
+				d := take(t, s, c)
+				life, err := client.PTTL(ctx, s.storageKey(&c)).Result()
+				if err != nil {
+					t.Fatal(err)
+				}
+				life -= time.Hour // which the script adds for a clock of a test
+				least := d.ResetAfter - time.Duration(clock.Now()-d.At)*time.Microsecond - time.Since(before) - time.Millisecond
+				if d.ResetAfter > 0 && life < least {
+					t.Fatalf("%s, %+v: after a %s of %d the entry lives for %v, ResetAfter was %v (HALT_SEED=%d)", a, p, c.Mode, c.Cost, life, d.ResetAfter, seed)
+				}
+				if d.ResetAfter == 0 || a > halt.LeakyBucket {
+					continue
+				}
+				value, err := client.Get(ctx, s.storageKey(&c)).Result()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if value == last {
+					continue // it was not written
+				}
+				last = value
+				lives, _, _ := number(value[len(value)-8:])
+				life = time.Duration(lives)*p.Tick() - time.Duration(d.At)*time.Microsecond
+				if most := d.ResetAfter + d.ResetAfter/4 + 2*time.Second + p.Tick(); life > most {
+					t.Fatalf("%s, %+v: after a %s of %d the entry is to live for %v, ResetAfter is %v (HALT_SEED=%d)", a, p, c.Mode, c.Cost, life, d.ResetAfter, seed)
+				}
+			}
+		}
+	}
+}
+
 // The commands that the documentation says a user needs are all, on a single server and on a cluster.
 func TestACL(t *testing.T) {
 	ctx := context.Background()
@@ -166,7 +223,7 @@ func TestACL(t *testing.T) {
 		s := open(t, client, &patient)
 		stop := load(s, lasting(1<<40).Charge("k", 1))
 		for i, n := range c.Nodes {
-			c.Move(n, c.Nodes[(i+1)%3], 1000)
+			c.Move(n, c.Nodes[(i+1)%3], 200)
 		}
 		if n, failed := stop(); n == 0 || failed["store"]*100 > int(n) {
 			t.Errorf("%d were admitted, errors: %v", n, failed)
@@ -179,13 +236,17 @@ func TestACL(t *testing.T) {
 
 // Calls on one key that wait together cost one read and one write.
 func TestBatch(t *testing.T) {
-	s, client, server := newStore(t, &Options{Timeout: time.Minute, InFlight: 1})
-	ctx := context.Background()
+	server := testserver.Redis(t)
+	l := new(lossy)
+	client := redis.NewClient(&redis.Options{Addr: server.Addr(), Dialer: l.dial})
+	t.Cleanup(func() { _ = client.Close() })
+	s := open(t, client, &Options{Timeout: time.Minute, InFlight: 1})
 	p, other := lasting(1000), lasting(1000)
 	other.Name = "other"
 	take(t, s, p.Charge("k", 1))
-	landed(t, s.single)
 	server.Pause()
+	waits := make(chan struct{})
+	ctx, before := waiting{context.Background(), waits}, l.sent.Load()
 	var wg sync.WaitGroup
 	for i := range 61 {
 		wg.Go(func() {
@@ -197,14 +258,14 @@ func TestBatch(t *testing.T) {
 				t.Errorf("%+v, %v", d, err)
 			}
 		})
+		<-waits
 		if i == 0 {
-			queued(t, s.single, 0)
+			eventually(t, "a batch is on its way", func() bool { return l.sent.Load() > before })
 		}
 	}
-	queued(t, s.single, 60)
 	server.Resume()
 	wg.Wait()
-	info, err := client.Info(ctx, "commandstats").Result()
+	info, err := client.Info(context.Background(), "commandstats").Result()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,28 +279,6 @@ func TestBatch(t *testing.T) {
 		if d := take(t, s, c); d.Remaining != want {
 			t.Errorf("%s has %d left, want %d", c.Policy.Name, d.Remaining, want)
 		}
-	}
-}
-
-// However long a backlog lasts, the queue holds no more than those who wait.
-func TestBacklog(t *testing.T) {
-	s, _, _ := newStore(t, &Options{Timeout: time.Minute, MaxBatch: 2, InFlight: 1})
-	var wg sync.WaitGroup
-	for range 64 {
-		wg.Go(func() {
-			for range 100 {
-				if _, err := s.TakeOne(context.Background(), lasting(1<<40).Charge("k", 1)); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	landed(t, s.single)
-	s.single.mu.Lock()
-	defer s.single.mu.Unlock()
-	if n := cap(s.single.queue); n > 512 {
-		t.Errorf("a queue of at most 64 has room for %d", n)
 	}
 }
 

@@ -31,7 +31,7 @@ func RedisSentinel(tb testing.TB, args ...string) *Sentinel {
 	s := &Sentinel{Name: "halt", tb: tb}
 	args = append([]string{"--repl-diskless-sync-delay", "0"}, args...)
 	master := Start(tb, redis(args))
-	replica := Start(tb, redis(append([]string{"--replicaof", "127.0.0.1 " + strconv.Itoa(master.Port())}, args...)))
+	replica := Start(tb, redis(append([]string{"--replicaof", "127.0.0.1", strconv.Itoa(master.Port())}, args...)))
 	s.Servers = []*Server{master, replica}
 	s.await("the replica is in step", func(ctx context.Context) bool {
 		info, _ := redisCLI(ctx, replica, "INFO", "replication")

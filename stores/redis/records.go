@@ -1,0 +1,97 @@
+package haltredis
+
+import (
+	"encoding/binary"
+
+	halt "github.com/halt-dev/halt/core"
+)
+
+// What the flags of a record say.
+const (
+	withPolicy = 1 << iota // the policy follows: it is not that of the record before
+	keepKey                // the key will come again
+)
+
+// each calls f for every call, with its charges, in the order in which the script decides them: all that have one charge key by
+// key, then the others.
+func (r *request) each(f func(w *call, charges []drawn)) {
+	for i := range r.keys {
+		for n := r.keys[i].first; n > 0; n = r.charges[n-1].next {
+			f(r.calls[r.charges[n-1].call], r.charges[n-1:n])
+		}
+	}
+	for _, at := range r.several {
+		w := r.calls[r.charges[at].call]
+		f(w, r.charges[at:at+len(w.Charges)])
+	}
+}
+
+// records writes the calls as the script reads them.
+type records struct {
+	r      *request
+	b      []byte
+	now    func() halt.Instant
+	policy int // that of the last record, plus 1
+
+	// The last record, if its call may come again: the same charge, which costs the script next to nothing.
+	times int // where it says how often it comes; 0: it may not
+	key   uint16
+	mode  halt.Mode
+	cost  int64
+}
+
+// write makes the payload of the calls.
+func (r *request) write(now func() halt.Instant) {
+	rs := records{r: r, b: r.payload[:0], now: now}
+	r.each(rs.call)
+	r.payload = rs.b
+}
+
+// call writes a call.
+func (rs *records) call(w *call, charges []drawn) {
+	c, d := &w.Charges[0], &charges[0]
+	if len(charges) > 1 {
+		rs.policy = 0 // the script comes back to the first charge when it has read the others
+		for i := range charges {
+			rs.charge(&w.Charges[i], &charges[i], len(charges)-1-i)
+		}
+		rs.times = 0
+		return
+	}
+	if rs.times > 0 && rs.key == d.key && rs.policy == d.policy+1 && rs.mode == c.Mode && rs.cost == c.Cost {
+		times := rs.b[rs.times:]
+		binary.LittleEndian.PutUint16(times, binary.LittleEndian.Uint16(times)+1)
+		return
+	}
+	rs.times = 0
+	if c.Mode <= halt.Shadow {
+		rs.times, rs.key, rs.mode, rs.cost = len(rs.b)+6, d.key, c.Mode, c.Cost
+	}
+	rs.charge(c, d, 0)
+}
+
+// charge writes a charge, after which more of its call follow.
+func (rs *records) charge(c *halt.Charge, d *drawn, more int) {
+	flags := byte(0)
+	if rs.policy != d.policy+1 {
+		flags |= withPolicy
+	}
+	if rs.r.keys[d.key].shared {
+		flags |= keepKey
+	}
+	b := binary.LittleEndian.AppendUint16(rs.b, d.key+1) // Lua counts from 1
+	b = append(b, flags, byte(c.Mode))
+	b = binary.LittleEndian.AppendUint16(b, uint16(more))
+	b = binary.LittleEndian.AppendUint16(b, 1)
+	b = appendNumber(b, c.Cost)
+	p := &rs.r.policies[d.policy]
+	if flags&withPolicy != 0 {
+		b = p.append(b, rs.now)
+		rs.policy = d.policy + 1
+	}
+	if c.Mode == halt.Credit {
+		b = appendNumber(b, int64(c.At)/p.tick)
+		b = appendNumber(b, c.Taken)
+	}
+	rs.b = b
+}
