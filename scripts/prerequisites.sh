@@ -12,6 +12,7 @@ needs() {
 	need 'Redis, for the tests on real servers' 'command -v redis-server && command -v redis-cli' redis-server redis-tools
 	need 'memcached, for the same' 'command -v memcached' memcached
 	need 'PostgreSQL, for the same' 'command -v initdb || ls /usr/lib/postgresql/*/bin/initdb' postgresql
+	need 'PgBouncer, for the same' 'command -v pgbouncer || test -x /usr/sbin/pgbouncer' pgbouncer
 	need 'Chromium, for the tests of the dashboard' 'command -v chromium || command -v chromium-browser || command -v google-chrome' chromium
 	need 'Prometheus and promtool, for the tests of the dashboards' 'command -v prometheus && command -v promtool' prometheus
 	need 'Java, for DynamoDB Local' 'command -v java' default-jre-headless

@@ -1,0 +1,184 @@
+package cas
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	halt "github.com/halt-dev/halt/core"
+)
+
+// A register's errors reach the caller with their cause.
+func TestErrors(t *testing.T) {
+	for name, c := range map[string]struct {
+		fault fault
+		kind  error
+		swaps int
+	}{
+		"refused": {refused, halt.ErrStore, 1},
+		"busy":    {busy, halt.ErrStore, 1},
+		"panics":  {panics, halt.ErrStore, 1},
+	} {
+		s, r, _ := made(t)
+		r.fault = func(string) fault { return c.fault }
+		_, err := s.TakeOne(context.Background(), lasting(3).Charge("secret", 1))
+		if !errors.Is(err, c.kind) || c.fault != panics && !errors.Is(err, errFault) || strings.Contains(fmt.Sprint(err), "secret") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, swaps := r.counts(); swaps != c.swaps {
+			t.Errorf("%s: %d swaps", name, swaps)
+		}
+		if err := s.Reset(context.Background(), lasting(3), "secret"); !errors.Is(err, c.kind) {
+			t.Errorf("%s: Reset: %v", name, err)
+		}
+		r.fault = nil
+		if d := take(t, s, lasting(3).Charge("secret", 1)); !d.Allowed {
+			t.Errorf("%s: afterwards: %+v", name, d)
+		}
+	}
+}
+
+// What is refused for good is not sent again, though the register answers otherwise.
+func TestNotDone(t *testing.T) {
+	s, r, _ := made(t)
+	r.fault = func(op string) fault {
+		if op == "load" {
+			return none
+		}
+		return busy
+	}
+	for range 3 {
+		if _, err := s.TakeOne(context.Background(), lasting(3).Charge("k", 1)); !errors.Is(err, errFault) {
+			t.Errorf("a full register: %v", err)
+		}
+	}
+	if loads, swaps := r.counts(); loads != 0 || swaps != 3 {
+		t.Errorf("%d loads and %d swaps", loads, swaps)
+	}
+}
+
+// A swap that keeps failing, and did not happen, is sent a few times.
+func TestKeepsFailing(t *testing.T) {
+	s, r, _ := made(t)
+	r.fault = func(op string) fault {
+		if op == "load" {
+			return none
+		}
+		return refused
+	}
+	if _, err := s.TakeOne(context.Background(), lasting(3).Charge("k", 1)); !errors.Is(err, errFault) {
+		t.Errorf("a register that fails: %v", err)
+	}
+	if _, swaps := r.counts(); swaps != mostSendings {
+		t.Errorf("%d swaps", swaps)
+	}
+}
+
+// Where others always write first, a call gives up, with an error of its own, before its caller does.
+func TestContention(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		for _, timeout := range []time.Duration{50 * time.Millisecond, time.Hour} {
+			r := newRegister(NewClock().Now)
+			s, other := open(t, r, Options{Timeout: timeout}), open(t, r, Options{})
+			p := lasting(1 << 30)
+			r.fault = func(op string) fault {
+				if op == "swap" {
+					time.Sleep(time.Millisecond) //nolint:forbidigo // the bubble's clock
+				}
+				return none
+			}
+			r.between = func(string) {
+				between := r.between
+				r.between = nil
+				r.mu.Unlock()
+				take(t, other, p.Charge("k", 1))
+				r.mu.Lock()
+				r.between = between
+			}
+			begun := time.Now()
+			_, err := s.TakeOne(context.Background(), p.Charge("k", 1))
+			if !errors.Is(err, halt.ErrContention) || halt.ErrorKind(err) != "contention" {
+				t.Errorf("after %v: %v", time.Since(begun), err)
+			}
+			if took := time.Since(begun); took > timeout || took > time.Minute {
+				t.Errorf("it took %v", took)
+			}
+		}
+	})
+}
+
+// hanging is a register that does not answer.
+type hanging struct{ Register }
+
+func (hanging) CompareAndSwap(ctx context.Context, _ string, _ Entry, _ []byte, _ time.Duration) (Result, error) {
+	<-ctx.Done()
+	return Result{}, ctx.Err()
+}
+
+// No call outlives its timeout, or its caller's patience, though the register does not answer.
+func TestTimeout(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := open(t, hanging{}, Options{Timeout: time.Second})
+		begun := time.Now()
+		_, err := s.TakeOne(context.Background(), lasting(3).Charge("k", 1))
+		if took := time.Since(begun); !errors.Is(err, halt.ErrDeadline) || took != time.Second {
+			t.Errorf("after %v: %v", took, err)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+		defer cancel()
+		begun = time.Now()
+		_, err = s.TakeOne(ctx, lasting(3).Charge("k", 1))
+		if took := time.Since(begun); !errors.Is(err, halt.ErrDeadline) || took != 10*time.Millisecond {
+			t.Errorf("after %v: %v", took, err)
+		}
+	})
+}
+
+// Reset removes what is there although others write.
+func TestResetConflicts(t *testing.T) {
+	for _, tells := range []bool{false, true} {
+		s, r, clock := made(t)
+		r.tells = tells
+		other := open(t, r, Options{Clock: clock.Now})
+		p := lasting(100)
+		take(t, s, p.Charge("k", 50))
+		left := 5
+		r.between = func(string) {
+			if left--; left < 0 {
+				return
+			}
+			between := r.between
+			r.between = nil
+			r.mu.Unlock()
+			take(t, other, p.Charge("k", 1))
+			r.mu.Lock()
+			r.between = between
+		}
+		if err := s.Reset(context.Background(), p, "k"); err != nil {
+			t.Error(err)
+		}
+		if d := take(t, s, p.Charge("k", 0)); d.Remaining != 100 {
+			t.Errorf("%d are left", d.Remaining)
+		}
+	}
+}
+
+func TestNew(t *testing.T) {
+	r := newRegister(NewClock().Now)
+	s, err := New(r, nil)
+	if err != nil || s.Name() != "cas" || s.o.Timeout != 100*time.Millisecond || s.o.Skew != 3*time.Second {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if _, err := New(nil, nil); err == nil {
+		t.Error("no error for no register")
+	}
+	_, err = New(r, &Options{Timeout: -1, Skew: 6 * time.Second, Remember: -1})
+	for _, field := range []string{"Timeout", "Skew", "Remember"} {
+		if !strings.Contains(fmt.Sprint(err), "Options."+field) {
+			t.Errorf("%s is not named: %v", field, err)
+		}
+	}
+}

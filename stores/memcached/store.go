@@ -1,0 +1,103 @@
+package haltmemcached
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/halt-dev/halt/core/cas"
+)
+
+const (
+	defaultPrefix  = "halt:"
+	longestPrefix  = 100 // what a hashed key leaves of 250 bytes, and some more
+	defaultTimeout = 100 * time.Millisecond
+)
+
+// Options are a [Store]'s. The zero value, or nil, is the default.
+type Options struct {
+	// Prefix begins every key that the store writes; "" means "halt:". It must not hold spaces or control characters, nor be
+	// longer than 100 bytes.
+	Prefix string
+	// Timeout is how long a call may take, waiting for its turn included: 0 means 100 ms. A call that takes longer returns an
+	// error that matches halt.ErrDeadline; it is then unknown whether it was spent. A connection on which nothing is answered
+	// for so long is given up.
+	Timeout time.Duration
+	// Skew is how far the clocks of the processes may be off: 0 means 3 s, the most are 5 s. See the package's documentation.
+	Skew time.Duration
+	// Remember is how many entries the store remembers in order to write without reading, those used last: 0 means 65,536. Each
+	// takes about 300 bytes.
+	Remember int
+	// Dial connects to a server, by TLS for example; nil means a net.Dialer's DialContext. The network is "tcp", or "unix" if
+	// the server's address has a slash.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// Store is a [halt.Store] in Memcached. It is safe for concurrent use by any number of goroutines and processes. See the
+// package's documentation for what it promises and what Memcached forgets.
+type Store struct {
+	*cas.Store
+	register *register
+}
+
+// New returns a store on the servers, each "host:port" or the path of a Unix socket. It connects when it is used. Close ends
+// it.
+//
+// Every process must be given the same servers, by the same names, in whatever order: a key belongs to one of them.
+func New(servers []string, o *Options) (*Store, error) {
+	var opts Options
+	if o != nil {
+		opts = *o
+	}
+	if err := opts.complete(servers); err != nil {
+		return nil, err
+	}
+	clock := cas.NewClock()
+	r := newRegister(servers, &opts, clock.Now)
+	s, err := cas.New(r, &cas.Options{
+		Name: "memcached", Prefix: opts.Prefix, Timeout: opts.Timeout, Skew: opts.Skew, Remember: opts.Remember, Clock: clock.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &Store{Store: s, register: r}, nil
+}
+
+// complete fills in the defaults, and returns an error that names all that is wrong, but for what package cas checks.
+func (o *Options) complete(servers []string) error {
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf("halt/memcached: "+format, args...)) }
+	if len(servers) == 0 {
+		wrong("New needs at least one server")
+	}
+	seen := make(map[string]bool)
+	for _, name := range servers {
+		if name == "" || seen[name] {
+			wrong("servers must be named, and each once: %q", name)
+		}
+		seen[name] = true
+	}
+	if o.Prefix == "" {
+		o.Prefix = defaultPrefix
+	}
+	if !legal(o.Prefix) || len(o.Prefix) > longestPrefix {
+		wrong("Options.Prefix must hold no spaces or control characters, and %d bytes at most", longestPrefix)
+	}
+	if o.Timeout == 0 {
+		o.Timeout = defaultTimeout
+	}
+	if o.Dial == nil {
+		o.Dial = new(net.Dialer).DialContext
+	}
+	return errors.Join(errs...)
+}
+
+// Close closes the connections. What is under way fails, and so does every later call.
+func (s *Store) Close() error {
+	for _, v := range s.register.servers {
+		v.close()
+	}
+	return nil
+}
