@@ -60,6 +60,11 @@ func (c *Charge) validate() error {
 	if !c.Policy.check(nil) {
 		return c.Policy.Validate()
 	}
+	return c.validateRest()
+}
+
+// validateRest is validate for a charge whose policy is known to be valid.
+func (c *Charge) validateRest() error {
 	switch {
 	case c.Key == "":
 		return invalidCharge(c.Policy.Name, "Key", "not empty")

@@ -42,19 +42,19 @@ type countingOnlooker struct {
 
 func (w *countingOnlooker) OnlyCounts() bool { return w.only }
 
-// sluggish is a store of one charge at a time that takes a millisecond.
+// sluggish is a store that takes a millisecond.
 type sluggish struct {
 	*memory.Store
 	err error
 }
 
 //nolint:forbidigo // the bubble's clock
-func (s sluggish) TakeOne(ctx context.Context, c halt.Charge) (halt.Decision, error) {
+func (s sluggish) Take(ctx context.Context, cs []halt.Charge, ds []halt.Decision) error {
 	time.Sleep(time.Millisecond)
 	if s.err != nil {
-		return halt.Decision{}, s.err
+		return s.err
 	}
-	return s.Store.TakeOne(ctx, c)
+	return s.Store.Take(ctx, cs, ds)
 }
 
 func TestOnlyCounters(t *testing.T) {

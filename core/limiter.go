@@ -20,7 +20,6 @@ type Options struct {
 // its observers. It is safe for concurrent use; a program needs one per store.
 type Limiter struct {
 	store     Store
-	one       singleTaker // nil if the store has no TakeOne
 	name      string
 	observers []guardedObserver
 	counted   bool // all observers only count
@@ -33,7 +32,6 @@ func New(store Store, o *Options) *Limiter {
 		panic("halt: New needs a Store") //nolint:forbidigo // wrong at wiring
 	}
 	l := &Limiter{store: store, name: "custom"}
-	l.one, _ = store.(singleTaker)
 	if n, ok := store.(interface{ Name() string }); ok {
 		l.name = n.Name()
 	}
@@ -96,44 +94,26 @@ func (l *Limiter) Reset(ctx context.Context, p Policy, key string) error {
 	return typed(l.store.Reset(ctx, p, key))
 }
 
-// single decides one charge, on the store's quick path if nobody observes. The charge is made only here: each copy of it, or
-// of a decision, costs as much as a lock.
+// single decides one charge, in a call from the pool, which costs less than the copies of a charge and a decision that a
+// call by value makes.
 func (l *Limiter) single(ctx context.Context, p *Policy, key string, n int64, m Mode) (d Decision, err error) {
-	if l.one == nil || len(l.observers) > 0 {
-		call := calls.Get().(*Call)
-		c := &call.Charges[0]
-		c.Policy, c.Key, c.Cost, c.Mode = *p, key, n, m
-		if !l.counted || l.one == nil || p.Limit == Unlimited {
-			if err = l.Do(ctx, call); err == nil {
-				d = call.Decisions[0]
-			}
-		} else if err = c.validate(); err == nil { // what Do does, with fewer steps and copies
-			start := call.start(l)
-			if d, err = l.one.TakeOne(ctx, *c); err != nil {
-				d, err = Decision{}, l.failed(ctx, err, false)
-				call.event.Err = err
-			}
-			call.Decisions[0] = d
-			call.stop(l, start)
-			call.event.Store = l.name
-			l.count(ctx, &call.event)
+	call := calls.Get().(*Call)
+	c := &call.Charges[0]
+	if !call.knows(p) {
+		if !p.check(nil) {
+			calls.Put(call)
+			return Decision{}, p.Validate()
 		}
-		call.release()
-		return d, err
+		call.valid, c.Policy = *p, *p
 	}
-	var c Charge // a literal would be made elsewhere and copied
-	c.Policy, c.Key, c.Cost, c.Mode = *p, key, n, m
-	if err := c.validate(); err != nil {
-		return Decision{}, err
+	c.Key, c.Cost, c.Mode = key, n, m
+	if err = c.validateRest(); err == nil {
+		if err = l.decide(ctx, call); err == nil {
+			d = call.Decisions[0]
+		}
 	}
-	if c.Policy.Limit == Unlimited {
-		return unlimited(&c), nil
-	}
-	d, err = l.one.TakeOne(ctx, c)
-	if err != nil {
-		return Decision{}, l.failed(ctx, err, false)
-	}
-	return d, nil
+	call.release()
+	return d, err
 }
 
 // Call is one call of several charges, with what observers want to know of it. Guards keep them in a pool: the slices
@@ -143,12 +123,14 @@ type Call struct {
 	Decisions Decisions // set by Do: one per charge
 	Route     string    // for observers: the route's pattern or the operation's name
 	FailOpen  bool      // for observers: the caller goes on if the store fails
+	Internal  bool      // for observers: nobody asked for it; see Event
 
 	limited   []Charge // those that the store decides, if not all
 	decisions []Decision
 	event     Event
 	quick     *Limiter // whose store answered so quickly that the next calls need not be timed
 	spared    int      // how many of them there were
+	valid     Policy   // the last one that was checked where a call had one charge
 }
 
 // calls are those of one charge, which single fills in where it is. Their events are complete but for what a call changes.
@@ -169,7 +151,7 @@ func (c *Call) release() {
 // Do decides c.Charges as one call and sets c.Decisions, whose memory it reuses. After an error they have no meaning.
 // A call without charges is admitted.
 func (l *Limiter) Do(ctx context.Context, c *Call) error {
-	if err := validateAll(c.Charges); err != nil {
+	if err := c.validate(); err != nil {
 		return err
 	}
 	n := len(c.Charges)
@@ -177,12 +159,17 @@ func (l *Limiter) Do(ctx context.Context, c *Call) error {
 		c.Decisions = make(Decisions, n)
 	}
 	c.Decisions = c.Decisions[:n]
+	return l.decide(ctx, c)
+}
+
+// decide decides a valid call, which has room for its decisions, and shows it to the observers.
+func (l *Limiter) decide(ctx context.Context, c *Call) error {
 	if len(l.observers) == 0 {
 		return l.take(ctx, c)
 	}
 	e := &c.event
 	e.Charges, e.Decisions, e.Elapsed, e.Err, e.FailedOpen = c.Charges, nil, 0, nil, false
-	e.Route, e.Store = c.Route, l.name
+	e.Route, e.Store, e.Internal = c.Route, l.name, c.Internal
 	if l.counted {
 		start := c.start(l)
 		c.end(ctx, l, start, l.take(ctx, c))
@@ -252,13 +239,6 @@ func (c *Call) end(ctx context.Context, l *Limiter, start time.Duration, err err
 // take decides a valid call.
 func (l *Limiter) take(ctx context.Context, c *Call) error {
 	cs, ds := c.Charges, []Decision(c.Decisions)
-	if len(cs) == 1 && l.one != nil && cs[0].Policy.Limit != Unlimited {
-		var err error
-		if ds[0], err = l.one.TakeOne(ctx, cs[0]); err != nil {
-			return l.failed(ctx, err, c.FailOpen)
-		}
-		return nil
-	}
 	some := false
 	for i := range cs {
 		if cs[i].Policy.Limit == Unlimited {
@@ -277,16 +257,10 @@ func (l *Limiter) take(ctx context.Context, c *Call) error {
 		}
 		cs, ds = c.limited, c.decisions
 	}
-	var err error
-	switch {
-	case len(cs) == 0:
-	case len(cs) == 1 && l.one != nil:
-		ds[0], err = l.one.TakeOne(ctx, cs[0])
-	default:
-		err = l.store.Take(ctx, cs, ds)
-	}
-	if err != nil {
-		return l.failed(ctx, err, c.FailOpen)
+	if len(cs) > 0 {
+		if err := l.store.Take(ctx, cs, ds); err != nil {
+			return l.failed(ctx, err, c.FailOpen)
+		}
 	}
 	if some {
 		for i := range c.Charges {
@@ -315,6 +289,24 @@ func (l *Limiter) failed(ctx context.Context, err error, failOpen bool) error {
 func unlimited(c *Charge) Decision {
 	return Decision{Mode: c.Mode, Allowed: true, Limit: Unlimited, Remaining: math.MaxInt64}
 }
+
+// validate checks each charge, and that no two draw on one budget.
+func (c *Call) validate() error {
+	if len(c.Charges) != 1 {
+		return validateAll(c.Charges)
+	}
+	p := &c.Charges[0].Policy
+	if !c.knows(p) {
+		if !p.check(nil) {
+			return p.Validate()
+		}
+		c.valid = *p
+	}
+	return c.Charges[0].validateRest()
+}
+
+// knows tells whether p has been checked already, as in a call that comes again: to compare it costs less than to check it.
+func (c *Call) knows(p *Policy) bool { return c.valid == *p && p.Name != "" }
 
 // validateAll checks each charge, and that no two draw on one budget.
 func validateAll(cs []Charge) error {

@@ -53,20 +53,11 @@ func (s *scripted) calls() int {
 	return len(s.all)
 }
 
-// quick is a store that decides single charges by a path of their own.
-type quick struct {
-	*scripted
-	ones int
-}
+// quick is a store that could decide single charges by a path of their own.
+type quick struct{ *scripted }
 
-func (q *quick) TakeOne(ctx context.Context, c halt.Charge) (halt.Decision, error) {
-	q.ones++
-	if q.take != nil {
-		if err := q.take([]halt.Charge{c}); err != nil {
-			return halt.Decision{}, err
-		}
-	}
-	return q.One(ctx, c)
+func (quick) TakeOne(context.Context, halt.Charge) (halt.Decision, error) {
+	return halt.Decision{}, errors.New("TakeOne was called")
 }
 
 func modelled(take func(cs []halt.Charge) error) (*halt.Limiter, *scripted, *storetest.Clock) {
@@ -241,23 +232,17 @@ func TestLimiterErrors(t *testing.T) {
 		{fmt.Errorf("swap: %w", halt.ErrContention), halt.ErrContention, "contention"},
 		{&halt.StoreError{Kind: halt.ErrCorrupt, Cause: cause}, halt.ErrCorrupt, "corrupt"},
 	} {
-		for _, fast := range []bool{false, true} {
-			s := &scripted{Model: storetest.NewModel(nil), take: func([]halt.Charge) error { return c.err }}
-			var store halt.Store = s
-			if fast {
-				store = &quick{scripted: s}
+		s := &scripted{Model: storetest.NewModel(nil), take: func([]halt.Charge) error { return c.err }}
+		l := halt.New(s, &halt.Options{Observers: []halt.Observer{silent{}}})
+		_, single := l.Allow(ctx, perMinute, "k")
+		ds, several := l.AllowAll(ctx, perMinute.Charge("k", 1), perMinute.Charge("l", 1))
+		for _, err := range []error{single, several, l.Reset(ctx, perMinute, "k"), l.Wait(ctx, perMinute, "k")} {
+			if !errors.Is(err, c.kind) || !errors.Is(err, c.err) || halt.ErrorKind(err) != c.label {
+				t.Errorf("%v came out as %v (%s)", c.err, err, halt.ErrorKind(err))
 			}
-			l := halt.New(store, &halt.Options{Observers: []halt.Observer{silent{}}})
-			_, single := l.Allow(ctx, perMinute, "k")
-			ds, several := l.AllowAll(ctx, perMinute.Charge("k", 1), perMinute.Charge("l", 1))
-			for _, err := range []error{single, several, l.Reset(ctx, perMinute, "k"), l.Wait(ctx, perMinute, "k")} {
-				if !errors.Is(err, c.kind) || !errors.Is(err, c.err) || halt.ErrorKind(err) != c.label {
-					t.Errorf("%v came out as %v (%s)", c.err, err, halt.ErrorKind(err))
-				}
-			}
-			if ds != nil {
-				t.Errorf("decisions beside an error: %+v", ds)
-			}
+		}
+		if ds != nil {
+			t.Errorf("decisions beside an error: %+v", ds)
 		}
 	}
 	if halt.ErrorKind(nil) != "" || halt.ErrorKind(cause) != "other" || halt.ErrorKind(context.Canceled) != "canceled" {
@@ -274,7 +259,6 @@ type silent struct{}
 func (silent) Start(ctx context.Context, _ *halt.Event) context.Context { return ctx }
 func (silent) End(context.Context, *halt.Event)                         {}
 
-// TestLimiterTakeOne: a store's quick path decides single charges, and nothing else.
 // A caller who leaves is no failure of the store.
 func TestLimiterCanceled(t *testing.T) {
 	t.Parallel()
@@ -288,20 +272,72 @@ func TestLimiterCanceled(t *testing.T) {
 	}
 }
 
-func TestLimiterTakeOne(t *testing.T) {
+// TestLimiterCallsTake: every charge that the store decides comes by Take, so that what wraps a store wraps it all.
+func TestLimiterCallsTake(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	for _, o := range []*halt.Options{nil, {Observers: []halt.Observer{silent{}}}} {
-		q := &quick{scripted: &scripted{Model: storetest.NewModel(nil)}}
+		q := quick{&scripted{Model: storetest.NewModel(nil)}}
 		l := halt.New(q, o)
 		must[halt.Decision](t)(l.Allow(ctx, perMinute, "k"))
 		must[halt.Decisions](t)(l.AllowAll(ctx, perMinute.Charge("k", 1)))
 		must[halt.Decisions](t)(l.AllowAll(ctx, perMinute.Charge("k", 1), (halt.Policy{Name: "f", Limit: -1}).Charge("k", 1)))
-		if q.ones != 3 || q.calls() != 0 {
-			t.Errorf("single charges: %d by TakeOne, %d by Take", q.ones, q.calls())
+		if ds := must[halt.Decisions](t)(l.AllowAll(ctx, perMinute.Charge("k", 1), perMinute.Charge("l", 1))); ds.Allowed() || q.calls() != 4 {
+			t.Errorf("%d calls, %+v", q.calls(), ds)
 		}
-		if ds := must[halt.Decisions](t)(l.AllowAll(ctx, perMinute.Charge("k", 1), perMinute.Charge("l", 1))); ds.Allowed() || q.ones != 3 || q.calls() != 1 {
-			t.Errorf("several: %d by TakeOne, %d by Take, %+v", q.ones, q.calls(), ds)
+	}
+}
+
+// TestLimiterRemembersValid: a policy that was checked is not checked again, and no other passes for it.
+func TestLimiterRemembersValid(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	l, _, _ := modelled(nil)
+	good := halt.Policy{Name: "good", Limit: 9, Window: time.Hour, Algorithm: halt.FixedWindow, Plan: "free"}
+	bad := []halt.Policy{
+		{},
+		{Name: "go:d", Limit: 9, Window: time.Hour, Algorithm: halt.FixedWindow, Plan: "free"},
+		{Limit: 9, Window: time.Hour, Algorithm: halt.FixedWindow, Plan: "free"},
+	}
+	for _, spoil := range []func(*halt.Policy){
+		func(p *halt.Policy) { p.Limit = 0 },
+		func(p *halt.Policy) { p.Window = 0 },
+		func(p *halt.Policy) { p.Period.Unit = halt.Day },
+		func(p *halt.Policy) { p.Period.Zone = "UTC" },
+		func(p *halt.Policy) { p.Algorithm = halt.InFlight + 1 },
+		func(p *halt.Policy) { p.Burst = 1 },
+		func(p *halt.Policy) { p.Precision = 1 },
+		func(p *halt.Policy) { p.Block = -1 },
+	} {
+		p := good
+		spoil(&p)
+		bad = append(bad, p)
+	}
+	c := halt.Call{Charges: make([]halt.Charge, 1)}
+	for i, p := range bad {
+		for range 2 {
+			c.Charges[0] = p.Charge("k", 1)
+			if err := l.Do(ctx, &c); !errors.Is(err, halt.ErrInvalidPolicy) {
+				t.Errorf("Do, policy %d: %v", i, err)
+			}
+			if _, err := l.Allow(ctx, p, "k"); !errors.Is(err, halt.ErrInvalidPolicy) {
+				t.Errorf("Allow, policy %d: %v", i, err)
+			}
+		}
+		c.Charges[0] = good.Charge("k", 0)
+		if err := l.Do(ctx, &c); err != nil || c.Decisions[0].Limit != 9 {
+			t.Errorf("after policy %d: %v, %+v", i, err, c.Decisions)
+		}
+		if d := must[halt.Decision](t)(l.AllowN(ctx, good, "k", 0)); d.Limit != 9 {
+			t.Errorf("after policy %d: %+v", i, d)
+		}
+		// What is not the policy's is checked each time.
+		c.Charges[0] = good.Charge("", 1)
+		if err := l.Do(ctx, &c); !errors.Is(err, halt.ErrInvalidCharge) {
+			t.Errorf("no key: %v", err)
+		}
+		if _, err := l.AllowN(ctx, good, "k", -1); !errors.Is(err, halt.ErrInvalidCharge) {
+			t.Errorf("a negative cost: %v", err)
 		}
 	}
 }

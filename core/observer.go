@@ -33,6 +33,9 @@ type Event struct {
 	Route   string   // the route's pattern or the operation's name, as the caller gave it; may be empty
 	Store   string   // what kind of store it is, such as "memory"
 
+	// Internal: nobody asked for this call. A guard makes such to begin a Block, and to undo that: it is no decision on anything.
+	Internal bool
+
 	Decisions  Decisions     // one per charge; of no meaning if Err is set
 	Elapsed    time.Duration // how long the store took
 	Err        error         // its text can hold internals of the store's: show ErrorKind(Err) instead

@@ -86,6 +86,9 @@ func (l *LogObserver) End(ctx context.Context, e *Event) {
 		l.failed(ctx, e)
 		return
 	}
+	if e.Internal {
+		return
+	}
 	for i := range e.Decisions {
 		if d := &e.Decisions[i]; !d.Allowed && (d.Mode == Take || d.Mode == Shadow) {
 			l.refused(ctx, e, &e.Charges[i], d)

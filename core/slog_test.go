@@ -240,3 +240,18 @@ func ExampleNewLogObserver() {
 	// false
 	// false
 }
+
+func TestLogObserverPassesOverInternalCalls(t *testing.T) {
+	logger, logged := lines(t)
+	l := observed(memory.New(nil), halt.NewLogObserver(logger, nil))
+	p := halt.Policy{Name: "p", Limit: 1, Window: time.Hour}
+	c := halt.Call{Charges: []halt.Charge{p.Charge("k", 1)}, Internal: true}
+	for range 2 {
+		if err := l.Do(t.Context(), &c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := logged(); len(got) != 0 {
+		t.Errorf("a refusal that nobody was told was logged: %v", got)
+	}
+}

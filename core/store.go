@@ -8,9 +8,8 @@ import (
 // Store keeps budgets and decides charges against them. An implementation keeps an algorithm.State for each [StorageKey],
 // decides with algorithm.DecideAll, or computes the same where its data is, and must pass the suite of core/storetest.
 //
-// Two methods are optional. Name() string says for observers what kind of store it is, such as "redis" (else it is
-// "custom"). TakeOne(ctx, Charge) (Decision, error) is Take for a call of one charge; the Limiter calls it instead, which
-// spares slices. A store around another passes both on if it can.
+// A method Name() string is optional: it says for observers what kind of store it is, such as "redis" (else it is "custom").
+// A store around another passes it on.
 //
 // The Limiter is what calls a store; it has validated the charges, and no two of a call have the same storage key, and
 // none is of an Unlimited policy.
@@ -28,11 +27,6 @@ type Store interface {
 	Take(ctx context.Context, cs []Charge, ds []Decision) error
 	// Reset forgets what key has used under p, its shadow's budget and blocks included.
 	Reset(ctx context.Context, p Policy, key string) error
-}
-
-// singleTaker is what a store may have beside: a Take of one charge that needs no slices.
-type singleTaker interface {
-	TakeOne(ctx context.Context, c Charge) (Decision, error)
 }
 
 // TakeEach makes a Store's Take out of one, which decides a single charge atomically, for stores that can't decide

@@ -7,16 +7,15 @@ import (
 	"net/http"
 
 	halt "github.com/halt-dev/halt/core"
-	"github.com/halt-dev/halt/core/memory"
 	"github.com/halt-dev/halt/core/stats"
 )
 
 const dashboardPath = "/halt/"
 
 // newLimiter returns the limiter that all servers share, and what counts its decisions beside the observer.
-func newLimiter(observer halt.Observer) (*halt.Limiter, *stats.Collector) {
+func newLimiter(store halt.Store, observer halt.Observer) (*halt.Limiter, *stats.Collector) {
 	c := stats.New(&stats.Options{ShowKeys: true}) // the demo's users are made up
-	return halt.New(memory.New(nil), &halt.Options{Observers: []halt.Observer{c, observer}}), c
+	return halt.New(store, &halt.Options{Observers: []halt.Observer{c, observer}}), c
 }
 
 // withDashboard adds the dashboard and the metrics to a server. A service of your own mounts it behind its own access control. Streams of

@@ -4,6 +4,7 @@
 //	go run ./demo          serves, and prints curl lines to try
 //	go run ./demo -drive   also sends traffic through all servers, prints what was admitted and refused, and fails if a
 //	                       count is not what its policy says
+//	go run ./demo -store redis://localhost:6379   keeps the budgets in a database; -h lists which
 package main
 
 import (
@@ -63,6 +64,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	drive := flags.Bool("drive", false, "send traffic, print what became of it, and end")
 	host := flags.String("host", "127.0.0.1", "address to listen on")
 	port := flags.Int("port", 8080, "first of the servers' ports; 0: any that are free")
+	storeAt := flags.String("store", "memory:", storeUsage)
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -70,7 +72,15 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	limiter, statistics := newLimiter(observer)
+	store, closeStore, err := openStore(ctx, *storeAt)
+	if err != nil {
+		return err
+	}
+	defer closeStore()
+	if *drive {
+		store = newFreshStore(store)
+	}
+	limiter, statistics := newLimiter(store, observer)
 	s := &service{limiter: limiter, plans: newPlanDatabase(50 * time.Millisecond)}
 	s.planCache = halt.NewPolicyCache(s.plans.load, nil)
 

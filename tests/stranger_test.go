@@ -270,6 +270,108 @@ func main() {
 		Beside: []string{"core"},
 		Needs:  []string{"github.com/redis/go-redis/v9"},
 	},
+	{
+		Module: "stores/postgres",
+		Program: `package main
+
+import (
+	"context"
+	"fmt"
+
+	_ "github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	_ "github.com/jackc/pgx/v5/stdlib"
+
+	halt "github.com/halt-dev/halt/core"
+	haltpostgres "github.com/halt-dev/halt/stores/postgres"
+)
+
+func main() {
+	pool, err := pgxpool.New(context.Background(), "postgres://127.0.0.1:1/app") // dials nothing yet
+	if err != nil {
+		panic(err)
+	}
+	defer pool.Close()
+	store, err := haltpostgres.New(pool, nil)
+	fmt.Println(halt.New(store, nil) != nil, err)
+}
+`,
+		Prints: "true <nil>\n",
+		Beside: []string{"core"},
+		Needs:  []string{"github.com/jackc/pgx/v5", "github.com/jackc/pgx/v5/pgxpool", "github.com/jackc/pgx/v5/stdlib"},
+	},
+	{
+		Module: "stores/mongodb",
+		Program: `package main
+
+import (
+	"fmt"
+
+	_ "go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	halt "github.com/halt-dev/halt/core"
+	haltmongo "github.com/halt-dev/halt/stores/mongodb"
+)
+
+func main() {
+	client, err := mongo.Connect(options.Client().ApplyURI("mongodb://127.0.0.1:1")) // in the background
+	if err != nil {
+		panic(err)
+	}
+	store, err := haltmongo.New(client.Database("app").Collection("limits"), nil)
+	fmt.Println(halt.New(store, nil) != nil, err)
+}
+`,
+		Prints: "true <nil>\n",
+		Beside: []string{"core"},
+		Needs: []string{
+			"go.mongodb.org/mongo-driver/v2/bson", "go.mongodb.org/mongo-driver/v2/mongo", "go.mongodb.org/mongo-driver/v2/mongo/options",
+		},
+	},
+	{
+		Module: "stores/dynamodb",
+		Program: `package main
+
+import (
+	"fmt"
+
+	_ "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
+	halt "github.com/halt-dev/halt/core"
+	haltdynamo "github.com/halt-dev/halt/stores/dynamodb"
+)
+
+func main() {
+	store, err := haltdynamo.New(dynamodb.New(dynamodb.Options{Region: "eu-central-1"}), "limits", nil) // asks nothing yet
+	fmt.Println(halt.New(store, nil) != nil, err)
+}
+`,
+		Prints: "true <nil>\n",
+		Beside: []string{"core"},
+		Needs:  []string{"github.com/aws/aws-sdk-go-v2/aws", "github.com/aws/aws-sdk-go-v2/service/dynamodb"},
+	},
+	{
+		Module: "stores/memcached",
+		Program: `package main
+
+import (
+	"fmt"
+
+	halt "github.com/halt-dev/halt/core"
+	haltmemcached "github.com/halt-dev/halt/stores/memcached"
+)
+
+func main() {
+	store, err := haltmemcached.New([]string{"127.0.0.1:1"}, nil) // dials nothing yet
+	fmt.Println(halt.New(store, nil) != nil, err)
+}
+`,
+		Prints: "true <nil>\n",
+		Beside: []string{"core"},
+	},
 }
 
 // TestStranger is a stranger's `go get` of each module, from a proxy and outside of the workspace: the module resolves

@@ -40,7 +40,8 @@ func Middleware(l *halt.Limiter, c Config) echo.MiddlewareFunc {
 			}
 			outcome := Outcome{Status: http.StatusInternalServerError} // what a panic settles as
 			defer func() { p.Leave(outcome) }()
-			if d, ok := p.Denied(); ok {
+			if !p.Admitted() {
+				d, _ := p.Denied()
 				return denied(c, d)
 			}
 			if err := p.Wait(); err != nil {

@@ -36,7 +36,8 @@ func Middleware(l *halt.Limiter, c Config) fiber.Handler {
 		}
 		outcome := Outcome{Status: fiber.StatusInternalServerError} // what a panic settles as
 		defer func() { p.Leave(outcome) }()
-		if d, ok := p.Denied(); ok {
+		if !p.Admitted() {
+			d, _ := p.Denied()
 			return denied(c, d)
 		}
 		if err := p.Wait(); err != nil {
@@ -83,7 +84,17 @@ func Verdict(c *fiber.Ctx) guard.Verdict { return guard.VerdictOf(c.UserContext(
 // header is a context as the header of its response. As a pointer it fits in an interface without an allocation.
 type header fiber.Ctx
 
-func (h *header) Get(key string) string { return (*fiber.Ctx)(h).GetRespHeader(key) }
+// Get returns a string of the response's own memory. It looks among what is set before it asks fasthttp, which would bring
+// the key into the canonical form that it has; most often nothing is.
+func (h *header) Get(key string) string {
+	set := &(*fiber.Ctx)(h).Response().Header
+	for _, k := range set.PeekKeys() {
+		if string(k) == key {
+			return utils.UnsafeString(set.Peek(key))
+		}
+	}
+	return ""
+}
 
 // Set spares what fiber's Set does to bring a key into the canonical form, which httpkit gives it in.
 func (h *header) Set(key, value string) {

@@ -33,7 +33,8 @@ func Middleware(l *halt.Limiter, c Config) gin.HandlerFunc {
 		}
 		outcome := Outcome{Status: http.StatusInternalServerError} // what a panic settles as
 		defer func() { p.Leave(outcome) }()
-		if d, ok := p.Denied(); ok {
+		if !p.Admitted() {
+			d, _ := p.Denied()
 			c.Abort()
 			c.Status(d.Status()) // of an OnDenied that writes none
 			denied(c, d)

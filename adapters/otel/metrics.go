@@ -78,10 +78,13 @@ func (m *meters) init(c *Options) error {
 func (m *meters) measure(ctx context.Context, e *halt.Event) {
 	traced := trace.SpanContextFromContext(ctx).IsSampled()
 	var asked bool
-	if e.Err != nil {
+	switch {
+	case e.Err != nil:
 		asked = true
 		m.failed(ctx, e, traced)
-	} else {
+	case e.Internal: // the store is asked; but it is no decision
+		asked = true
+	default:
 		asked = m.decided(ctx, e, traced)
 	}
 	if asked {

@@ -26,6 +26,11 @@ func Decide(c *halt.Charge, s *State, now halt.Instant) (d halt.Decision, change
 	return d, changed
 }
 
+// DecideTo is Decide for who has a place for the decision: a copy of one costs as much as a division.
+func DecideTo(d *halt.Decision, c *halt.Charge, s *State, now halt.Instant) (changed bool) {
+	return decide(c, s, now, true, d)
+}
+
 // DecideAll decides the charges of one call, each against the state of its own key, at one instant, as halt.Store has
 // it. All slices have the same length; changed tells for each state whether it is to be written.
 func DecideAll(cs []halt.Charge, ss []State, now halt.Instant, ds []halt.Decision, changed []bool) {

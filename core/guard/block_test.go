@@ -218,3 +218,32 @@ func TestBlockBeginsWhenTheNextDoesNotFit(t *testing.T) {
 	}
 	w.quiet()
 }
+
+// The Take by which a guard begins a block is nobody's request, so who counts refusals must be able to tell it.
+func TestBlockIsInternal(t *testing.T) {
+	w := newWorld(t)
+	o := &internals{}
+	w.limiter = halt.New(w.store, &halt.Options{Observers: []halt.Observer{o}})
+	g := w.loginGuard()
+	w.admit(g, failure, failure, failure, failure, failure)
+	w.deny(g, failure, guard.QuotaExceeded)
+	w.admit(g, &request{user: "bob", status: 401}) // the same pass again
+	if o.internal != 1 || o.refused != 1 {
+		t.Errorf("%d internal calls and %d refusals, want the one that blocks, and the one of a request", o.internal, o.refused)
+	}
+	w.quiet()
+}
+
+// internals counts calls that nobody asked for, and refusals of those that somebody did.
+type internals struct{ internal, refused int }
+
+func (*internals) Start(ctx context.Context, _ *halt.Event) context.Context { return ctx }
+
+func (o *internals) End(_ context.Context, e *halt.Event) {
+	switch {
+	case e.Internal:
+		o.internal++
+	case !e.Decisions.Allowed():
+		o.refused++
+	}
+}

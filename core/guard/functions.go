@@ -68,14 +68,26 @@ func (p *Pass[R]) cost(rule *Rule[R]) (n int64, err error) {
 	return n, nil
 }
 
+// maxScratch bounds what a pass keeps for making keys: a request with a huge one must not cost memory for good.
+const maxScratch = 1024
+
 func (p *Pass[R]) key(rule *Rule[R]) (key string, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = panicked(v)
 		}
 	}()
-	key, p.scratch = rule.Key.of(p.scratch, p.r)
-	return key, nil
+	if rule.Key.same != "" {
+		return rule.Key.same, nil
+	}
+	b, ok := rule.Key.add(p.scratch[:0], p.r)
+	if cap(b) != cap(p.scratch) && cap(b) <= maxScratch {
+		p.scratch = b
+	}
+	if !ok {
+		return "", nil
+	}
+	return p.memory.keys.string(b, keyBlock), nil
 }
 
 func (p *Pass[R]) policy(rule *Rule[R]) (policy halt.Policy, err error) {

@@ -29,7 +29,7 @@ func New[R any](l *halt.Limiter, c Config[R]) (*Guard[R], error) {
 	}
 	c.Rules = append([]Rule[R](nil), c.Rules...)
 	g := &Guard[R]{limiter: l, config: c}
-	g.pool.New = func() any { return new(Pass[R]) }
+	g.pool.New = func() any { return &Pass[R]{guard: g} }
 	for i := range c.Rules {
 		g.order = append(g.order, i)
 	}
@@ -70,11 +70,13 @@ type Pass[R any] struct {
 	call    halt.Call
 	after   halt.Call // what corrects the call in the end
 	entries []entry
+	held    []int // of the n-th charge: 1 + the rule whose policy it still has from a request before; 0: none's
 	due     []due
 	denial  Denial
 	decided bool   // the call has decisions
 	settles bool   // some rule has a true cost that is known only in the end
 	scratch []byte // keys are made in it
+	memory  memory
 }
 
 // Enter decides a request and returns its pass, on which Leave must be called, or nil if the request is exempt. ctx is
@@ -84,7 +86,7 @@ func (g *Guard[R]) Enter(ctx context.Context, r R) *Pass[R] {
 		return nil
 	}
 	p := g.pool.Get().(*Pass[R])
-	p.guard, p.r, p.ctx = g, r, ctx
+	p.r, p.ctx = r, ctx
 	p.call.FailOpen = !g.config.FailClosed
 	if !p.gather() || len(p.call.Charges) == 0 {
 		return p
@@ -123,8 +125,8 @@ func (p *Pass[R]) gather() bool {
 			err = ErrNoKey
 		}
 		if err == nil {
-			p.call.Charges, p.entries = grown(p.call.Charges), grown(p.entries)
-			n := len(p.entries) - 1
+			n := len(p.entries)
+			p.grow()
 			p.call.Charges[n].Key = key
 			p.entries[n].rule, p.entries[n].cost = i, cost
 		} else if !p.spoiled(i, rule.Policy.Name, err) {
@@ -135,66 +137,100 @@ func (p *Pass[R]) gather() bool {
 	return p.resolve()
 }
 
-// grown returns s with one more element. It is zero, since a pass clears what it has used: to write one would cost a copy.
-func grown[T any](s []T) []T {
-	if len(s) < cap(s) {
-		return s[:len(s)+1]
+// grow makes room for one more charge and its entry, which are what the last request has left of them: to write such would
+// cost a copy.
+func (p *Pass[R]) grow() {
+	n := len(p.entries)
+	if n == cap(p.entries) || n == cap(p.held) || n == cap(p.call.Charges) {
+		p.call.Charges = append(p.call.Charges, halt.Charge{})
+		p.entries, p.held = append(p.entries, entry{}), append(p.held, 0)
+		return
 	}
-	var zero T
-	return append(s, zero)
+	p.call.Charges = p.call.Charges[:n+1] // one by one: so no pointer is written
+	p.entries = p.entries[:n+1]
+	p.held = p.held[:n+1]
 }
 
-// resolve finds the policies of the entries and completes their charges, the n-th of the n-th, in place; it takes out
-// those that fail, and merges those that meet on one budget.
+// resolve finds the policies of the entries and completes their charges; it takes out those that fail, and merges those
+// that meet on one budget.
 func (p *Pass[R]) resolve() bool {
 	charges, entries := p.call.Charges, p.entries
-	p.call.Charges, p.entries = charges[:0], entries[:0]
-	defer func() { // what failed or merged leaves nothing in the pool
-		clear(charges[len(p.call.Charges):])
+	if len(entries) == 1 && p.held[0] == entries[0].rule+1 { // as in the request before, but for key and cost
+		e := &entries[0]
+		charges[0].Cost, e.charge = e.cost, 0
+		p.settles = p.settling(e)
+		return true
+	}
+	p.call.Charges = p.call.Charges[:0]
+	p.entries = p.entries[:0]
+	ok := p.complete(charges, entries)
+	if n := len(p.call.Charges); n < len(charges) { // what failed or merged leaves nothing in the pool
+		clear(charges[n:])
 		clear(entries[len(p.entries):])
-	}()
+		clear(p.held) // the charges after it were moved
+	}
+	return ok
+}
+
+// complete is resolve of charges and entries, the n-th of the n-th, in place.
+func (p *Pass[R]) complete(charges []halt.Charge, entries []entry) bool {
 	for n := range entries {
 		e, c := &entries[n], &charges[n]
 		rule := &p.guard.config.Rules[e.rule]
-		var err error
-		policy := &rule.Policy
-		if rule.Resolve != nil {
-			policy = &e.resolved
-			e.resolved, err = p.policy(rule)
-		}
+		policy, err := p.put(c, n, e, rule)
 		if err == nil {
-			c.Policy, c.Cost = *policy, e.cost
-			if rule.Shadow {
-				c.Mode = halt.Shadow
-			}
 			e.charge, err = p.merge(c, rule)
 		}
 		switch {
 		case err == nil:
-			p.entries = add(p.entries, e)
+			k := len(p.entries)
+			p.entries = p.entries[:k+1]
+			move(&p.entries[k], e)
 		case errors.Is(err, errDenied) || !p.spoiled(e.rule, policy.Name, err):
 			return false
 		}
 	}
 	for i := range p.entries {
 		e := &p.entries[i]
-		if p.guard.config.Rules[e.rule].Settle != nil {
-			p.call.Charges[e.charge].Policy.Block = 0 // it begins when the true cost is known
-			p.settles = true
-		} else if p.policyOf(e).Algorithm == halt.InFlight {
-			p.settles = true
+		if c := &p.call.Charges[e.charge]; p.guard.config.Rules[e.rule].Settle != nil && c.Policy.Block != 0 {
+			c.Policy.Block = 0 // it begins when the true cost is known
+			p.held[e.charge] = 0
 		}
+		p.settles = p.settles || p.settling(e)
 	}
 	return true
 }
 
-// add appends *v to s, of whose memory v may be the next.
-func add[T any](s []T, v *T) []T {
-	n := len(s)
-	if s = s[:n+1]; &s[n] != v {
-		s[n] = *v
+// settling tells whether the true cost of an entry is known only in the end.
+func (p *Pass[R]) settling(e *entry) bool {
+	return p.guard.config.Rules[e.rule].Settle != nil || p.policyOf(e).Algorithm == halt.InFlight
+}
+
+// put completes the n-th charge, which is that of a rule, and returns the rule's policy.
+func (p *Pass[R]) put(c *halt.Charge, n int, e *entry, rule *Rule[R]) (policy *halt.Policy, err error) {
+	policy = &rule.Policy
+	switch {
+	case rule.Resolve != nil:
+		policy, p.held[n] = &e.resolved, 0
+		if e.resolved, err = p.policy(rule); err != nil {
+			return policy, err
+		}
+		c.Policy = *policy
+	case p.held[n] != e.rule+1:
+		c.Policy, p.held[n] = *policy, e.rule+1
 	}
-	return s
+	c.Cost, c.Mode = e.cost, halt.Take
+	if rule.Shadow {
+		c.Mode = halt.Shadow
+	}
+	return policy, nil
+}
+
+// move copies *from, if that is not where it is to be.
+func move[T any](to, from *T) {
+	if to != from {
+		*to = *from
+	}
 }
 
 // merge adds the charge of a rule to the call and returns its index: that of the one on the same budget, if there is
@@ -215,8 +251,10 @@ func (p *Pass[R]) merge(c *halt.Charge, rule *Rule[R]) (int, error) {
 			return i, p.evict(i)
 		}
 	}
-	p.call.Charges = add(p.call.Charges, c)
-	return len(p.call.Charges) - 1, nil
+	n := len(p.call.Charges)
+	p.call.Charges = p.call.Charges[:n+1]
+	move(&p.call.Charges[n], c)
+	return n, nil
 }
 
 // samePolicy compares all but the plan, which is only a label.
@@ -292,7 +330,10 @@ func (p *Pass[R]) violated(e *entry) {
 	}
 }
 
-// Denied returns why the request is denied, if it is.
+// Admitted tells whether the request is not denied.
+func (p *Pass[R]) Admitted() bool { return p.denial.Reason == 0 }
+
+// Denied returns why the request is denied, if it is. A Denial is large: ask Admitted first.
 func (p *Pass[R]) Denied() (Denial, bool) { return p.denial, p.denial.Reason != 0 }
 
 // Verdict returns the charges and decisions of this guard alone, for headers. It has none if nothing could be decided.

@@ -99,18 +99,6 @@ func (k Key[R]) And(other Key[R]) Key[R] {
 	}}
 }
 
-// of returns the request's key as a string of its own, or "". It is made in buf, which it returns, grown or not.
-func (k Key[R]) of(buf []byte, r R) (string, []byte) {
-	if k.same != "" {
-		return k.same, buf
-	}
-	b, ok := k.add(buf[:0], r)
-	if !ok {
-		return "", b
-	}
-	return string(b), b
-}
-
 const noFunction = "made with a function"
 
 func firstFault[R any](ks ...Key[R]) string {

@@ -17,32 +17,41 @@ func (p *Pass[R]) Leave(o Outcome) {
 	p.release()
 }
 
-// maxScratch bounds what a pass that waits in the pool keeps for making keys: a request with a huge one must not cost
-// memory for good.
-const maxScratch = 1024
-
-// release returns the pass to the pool, without what it points to.
+// release returns the pass to the pool, without what it points to but the program's own policies.
 func (p *Pass[R]) release() {
-	g := p.guard
+	for i := range p.call.Charges {
+		p.call.Charges[i].Key = ""
+		if p.held[i] == 0 {
+			p.call.Charges[i].Policy = halt.Policy{}
+		}
+	}
+	for i := range p.entries {
+		if e := &p.entries[i]; p.guard.config.Rules[e.rule].Resolve != nil {
+			e.resolved = halt.Policy{}
+		}
+	}
 	recycle(&p.call)
-	recycle(&p.after)
-	clear(p.entries)
+	if len(p.after.Charges) > 0 {
+		clear(p.after.Charges)
+		recycle(&p.after)
+	}
 	clear(p.due)
 	var none R
-	p.guard, p.r, p.ctx, p.decided, p.settles = nil, none, nil, false, false
+	p.r, p.ctx, p.decided, p.settles = none, nil, false, false
 	if p.denial.Reason != 0 {
 		p.denial = Denial{}
 	}
-	p.entries, p.due, p.scratch = p.entries[:0], p.due[:0], p.scratch[:0]
-	if cap(p.scratch) > maxScratch {
-		p.scratch = nil
-	}
-	g.pool.Put(p)
+	p.entries = p.entries[:0] // one by one: so none of their pointers has to be written
+	p.held = p.held[:0]
+	p.due = p.due[:0]
+	p.guard.pool.Put(p)
 }
 
 func recycle(c *halt.Call) {
-	clear(c.Charges)
-	c.Charges, c.Route = c.Charges[:0], ""
+	c.Charges = c.Charges[:0]
+	if c.Route != "" {
+		c.Route = ""
+	}
 }
 
 // settle corrects each charge to its true cost, all in one call, and then begins the blocks that are due.
@@ -154,8 +163,10 @@ type due struct {
 // block begins a block by a Take that an exhausted budget refuses. If somebody gave back meanwhile it fits, and is
 // given back itself.
 func (p *Pass[R]) block(ctx context.Context, c halt.Charge) {
+	clear(p.after.Charges)
 	recycle(&p.after)
-	p.after.Charges, p.after.Route = append(p.after.Charges, c), p.call.Route
+	p.after.Charges, p.after.Route, p.after.Internal = append(p.after.Charges, c), p.call.Route, true
+	defer func() { p.after.Internal = false }()
 	err := p.guard.limiter.Do(ctx, &p.after)
 	if err == nil && p.after.Decisions[0].Allowed {
 		p.after.Charges[0], _ = halt.Settlement(&c, &p.after.Decisions[0], 0)

@@ -1,6 +1,7 @@
 package httpkit
 
 import (
+	"math"
 	"net/netip"
 	"net/textproto"
 	"strings"
@@ -8,6 +9,11 @@ import (
 
 // appendAddress appends the client's address as a key has it, or nothing if it can't be told.
 func appendAddress(b []byte, remote, forwarded string, trusted []netip.Prefix) []byte {
+	if len(trusted) == 0 {
+		if host := ipv4Host(remote); host != "" {
+			return append(b, host...)
+		}
+	}
 	addr, ok := clientAddr(remote, forwarded, trusted)
 	switch {
 	case !ok:
@@ -41,6 +47,50 @@ func clientAddr(remote, forwarded string, trusted []netip.Prefix) (netip.Addr, b
 		}
 	}
 	return addr, true // all hops are trusted: the farthest is the client
+}
+
+// ipv4Host returns the address of an IPv4 address with a port, or "" if s is anything else. Most peers are that; an IPv4
+// address has one spelling only, so nothing has to be made of it but its end found.
+func ipv4Host(s string) string {
+	dots, digits, n := 0, 0, 0
+	for i := range len(s) {
+		switch c := s[i]; {
+		case '0' <= c && c <= '9':
+			if digits > 0 && n == 0 {
+				return "" // a leading zero
+			}
+			digits++
+			if n = 10*n + int(c-'0'); n > 255 {
+				return ""
+			}
+		case digits == 0:
+			return ""
+		case c == '.':
+			dots++
+			digits, n = 0, 0
+		case c == ':' && dots == 3:
+			if !isPort(s[i+1:]) {
+				return ""
+			}
+			return s[:i]
+		default:
+			return ""
+		}
+	}
+	return ""
+}
+
+func isPort(s string) bool {
+	n := 0
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+		if n = 10*n + int(s[i]-'0'); n > math.MaxUint16 {
+			return false
+		}
+	}
+	return s != ""
 }
 
 // parseAddr reads an address, with or without a port, and an IPv6 address also in brackets.

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"unsafe"
 
 	halt "github.com/halt-dev/halt/core"
 	"github.com/halt-dev/halt/core/guard"
@@ -73,16 +72,47 @@ func shown(c *halt.Charge) bool {
 }
 
 // write sets RateLimit-Policy and RateLimit, or adds to what a middleware before has set.
-func (f policyFields) write(h Header, v guard.Verdict) {
-	if len(v.Charges) == 1 && shown(&v.Charges[0]) { // as below, of one member that is known
-		if member := f.member(&v.Charges[0].Policy); member != "" {
-			var buf [96]byte
-			set(h, member, appendLimit(buf[:0], v.Charges[0].Policy.Name, &v.Decisions[0]))
-			return
+func (k *Kit[R]) write(h Header, p *guard.Pass[R], v guard.Verdict) {
+	if !shows(v.Charges) {
+		return
+	}
+	var buf [96]byte
+	var policies string
+	limits := buf[:0]
+	if k.sole {
+		policies, limits = k.policies[0].member, appendLimit(limits, v.Charges[0].Policy.Name, &v.Decisions[0])
+	} else {
+		policies, limits = k.policies.fields(limits, v)
+	}
+	m, ok := h.(http.Header)
+	if !ok {
+		limit := mergeLists(h.Get(fieldLimit), p.Text(limits))
+		h.Set(fieldPolicy, mergeLists(h.Get(fieldPolicy), policies))
+		h.Set(fieldLimit, limit)
+		return
+	}
+	lines := p.Lines(2)
+	lines[0], lines[1] = policies, p.Text(limits)
+	if len(m) > 0 { // most often nothing is set yet
+		lines[0], lines[1] = merged(m[fieldPolicy], lines[0]), merged(m[fieldLimit], lines[1])
+	}
+	m[fieldPolicy], m[fieldLimit] = lines[0:1:1], lines[1:2:2]
+}
+
+// shows tells whether any of the budgets is shown.
+func shows(cs []halt.Charge) bool {
+	for i := range cs {
+		if shown(&cs[i]) {
+			return true
 		}
 	}
-	var policyBuf, limitBuf [192]byte
-	policies, limits := policyBuf[:0], limitBuf[:0]
+	return false
+}
+
+// fields returns the values of RateLimit-Policy and RateLimit for a verdict that is shown. It appends that of RateLimit to limits.
+func (f policyFields) fields(limits []byte, v guard.Verdict) (string, []byte) {
+	var buf [192]byte
+	policies := buf[:0]
 	only, n := "", 0
 	for i := range v.Charges {
 		c := &v.Charges[i]
@@ -106,41 +136,10 @@ func (f policyFields) write(h Header, v guard.Verdict) {
 		}
 		limits = appendLimit(limits, c.Policy.Name, &v.Decisions[i])
 	}
-	if n == 0 {
-		return
-	}
 	if only == "" {
 		only = string(policies)
 	}
-	set(h, only, limits)
-}
-
-// values is what net/http's header holds of both fields: its slices, and the text of RateLimit's value.
-type values struct {
-	lines [2]string
-	text  [48]byte
-}
-
-// string returns b as a string, in text if there is room.
-func (v *values) string(b []byte) string {
-	if len(b) > len(v.text) {
-		return string(b)
-	}
-	copy(v.text[:], b) // for once: nobody else has v
-	return unsafe.String(&v.text[0], len(b))
-}
-
-// set sets both fields, merged into those that are there. For net/http's header one allocation holds all.
-func set(h Header, policies string, limits []byte) {
-	if m, ok := h.(http.Header); ok {
-		v := new(values)
-		v.lines = [2]string{merged(m[fieldPolicy], policies), merged(m[fieldLimit], v.string(limits))}
-		m[fieldPolicy] = v.lines[0:1:1]
-		m[fieldLimit] = v.lines[1:2:2]
-		return
-	}
-	h.Set(fieldPolicy, mergeLists(h.Get(fieldPolicy), policies))
-	h.Set(fieldLimit, mergeLists(h.Get(fieldLimit), string(limits)))
+	return only, limits
 }
 
 // merged is mergeLists for all lines of a field.

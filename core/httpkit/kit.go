@@ -30,6 +30,7 @@ type Kit[R any] struct {
 	settles  bool
 	attach   bool
 	policies policyFields
+	sole     bool // there is one rule, and its policy is known: it is that of every charge
 }
 
 // New returns the kit of one middleware. A Config that can't be used is an error that matches guard.ErrInvalidConfig and
@@ -54,6 +55,7 @@ func New[R, H any](l *halt.Limiter, f Framework[R], c Config[R, H]) (*Kit[R], er
 		k.policies.add(&c.Rules[i].Policy, settled)
 		k.settles = k.settles || settled
 	}
+	k.sole = len(c.Rules) == 1 && len(k.policies) == 1
 	return k, nil
 }
 
@@ -86,10 +88,11 @@ func (k *Kit[R]) Enter(ctx context.Context, r R, h Header) *guard.Pass[R] {
 		if k.style == Legacy {
 			writeLegacy(h, v)
 		} else {
-			k.policies.write(h, v)
+			k.write(h, p, v)
 		}
 	}
-	if d, denied := p.Denied(); denied {
+	if !p.Admitted() {
+		d, _ := p.Denied()
 		if s := d.RetrySeconds(); s > 0 {
 			h.Set("Retry-After", decimal(s))
 		}

@@ -61,7 +61,8 @@ func Wrap(k *Kit[*http.Request], denied func(http.ResponseWriter, *http.Request,
 			}
 			outcome := guard.Outcome{Status: http.StatusInternalServerError} // what a panic settles as
 			defer func() { p.Leave(outcome) }()
-			if d, ok := p.Denied(); ok {
+			if !p.Admitted() {
+				d, _ := p.Denied()
 				denied(w, r, d)
 				return
 			}

@@ -21,10 +21,10 @@ type call struct {
 var calls = sync.Pool{New: func() any { return new(call) }}
 
 // Take decides the charges of cs as one call, atomically, at one instant.
-func (s *Store) Take(ctx context.Context, cs []halt.Charge, ds []halt.Decision) (err error) {
+func (s *Store) Take(_ context.Context, cs []halt.Charge, ds []halt.Decision) error {
 	if len(cs) == 1 {
-		ds[0], err = s.TakeOne(ctx, cs[0])
-		return err
+		s.one(&cs[0], &ds[0])
+		return nil
 	}
 	if len(cs) == 0 {
 		return nil

@@ -95,9 +95,15 @@ func (s *Store) Len() int { return int(s.n.Load()) }
 
 // TakeOne decides one charge, as a Take of one does. It allocates nothing but room for new keys.
 func (s *Store) TakeOne(_ context.Context, c halt.Charge) (d halt.Decision, err error) {
+	s.one(&c, &d)
+	return d, nil
+}
+
+// one decides a charge by itself and writes the decision to d.
+func (s *Store) one(c *halt.Charge, d *halt.Decision) {
 	// Read before the lock, which then is held for less long. A reading that is late by then counts as the latest.
 	now := s.clock.now()
-	fp := s.hash.fingerprint(&c, c.OnShadow())
+	fp := s.hash.fingerprint(c, c.OnShadow())
 	sh := s.shard(fp)
 	sh.mu.Lock()
 	defer sh.mu.Unlock() // even if the policy is one that the Limiter would have refused, and Decide panics
@@ -114,15 +120,12 @@ func (s *Store) TakeOne(_ context.Context, c halt.Charge) (d halt.Decision, err 
 	if fresh {
 		st.Counts = sh.zeroes(counts)
 	}
-	var changed bool
-	d, changed = algorithm.Decide(&c, &st, halt.Instant(now))
-	if changed {
-		s.keep(sh, fp, i, found, &st, &c.Policy, counts, &d)
+	if algorithm.DecideTo(d, c, &st, halt.Instant(now)) {
+		s.keep(sh, fp, i, found, &st, &c.Policy, counts, d)
 	}
 	if fresh {
 		clear(st.Counts)
 	}
-	return d, nil
 }
 
 // shard returns the shard of a fingerprint.

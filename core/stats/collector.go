@@ -96,6 +96,9 @@ func (c *Collector) End(_ context.Context, e *halt.Event) {
 	if e.Err == nil && len(e.Decisions) != len(e.Charges) {
 		return // a panic further on would leave a stripe locked
 	}
+	if e.Internal && e.Err == nil {
+		return
+	}
 	s := c.lock(e)
 	if e.Err != nil {
 		c.failed(s, e)

@@ -118,6 +118,9 @@ func TestWhatIsCountedAsWhat(t *testing.T) {
 	credit := of(halt.Credit, 2)
 	credit.Taken = 2
 	do(t, l, "/b", credit)
+	if err := l.Do(t.Context(), &halt.Call{Charges: []halt.Charge{of(halt.Take, 100)}, Route: "/b", Internal: true}); err != nil {
+		t.Fatal(err)
+	}
 	locked := halt.Policy{Name: "login", Limit: 1, Window: time.Minute, Block: time.Hour}
 	allow(t, l, locked, "ann", 3) // allowed, refused and from then on blocked, blocked
 	quota := halt.Policy{Name: "monthly", Plan: "free", Limit: 1, Algorithm: halt.FixedWindow, Period: halt.Period{Unit: halt.Year}}

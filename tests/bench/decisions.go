@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,9 +29,14 @@ const (
 	haltName = "**halt**"
 	loopName = "(the loop alone)"
 	bareName = "(bare)"
+	// Middleware that is no contender: see byHand.
+	byHandName = "(by hand)"
+	floorName  = "(floor)"
 )
 
-func peer(name string) bool { return name != haltName && name != loopName && name != bareName }
+func peer(name string) bool {
+	return !slices.Contains([]string{haltName, loopName, bareName, byHandName, floorName}, name)
+}
 
 // A rule is a limit per window and key. One whose requests are to pass has to allow more of a key than come during a
 // measurement, and still so little that what one request took is not back before the key's next: or a store may forget

@@ -36,7 +36,9 @@ func main() {
 		weighs = flag.String("child", "", "internal: weigh the contender of this name and exit")
 		keys   = flag.Int("keys", 0, "internal: how many keys to weigh it with")
 		only   = flag.Bool("redis", false, "only the section on Redis, to standard output")
-		otel   = flag.Bool("otel", false, "only the section on OpenTelemetry, to standard output")
+		serves = flag.Bool("middleware", false, "only the sections on middleware, to standard output")
+		base   = flag.String("database", "", "only the section on the databases, and of these only one (PostgreSQL, MongoDB, DynamoDB or Memcached) or all, to standard output")
+		watch  = flag.Bool("telemetry", false, "only the section on telemetry, to standard output")
 	)
 	flag.Parse()
 	switch *weighs {
@@ -61,8 +63,14 @@ func main() {
 	if *only {
 		exit(redisOnly(o))
 	}
-	if *otel {
-		exit(otelOnly(o, s, os.Stdout, thisMachine(os.Args[1:], time.Now())))
+	if *base != "" {
+		exit(databasesOnly(o, *base))
+	}
+	if *serves {
+		exit(middlewareOnly(o, os.Stdout, thisMachine(os.Args[1:], time.Now())))
+	}
+	if *watch {
+		exit(telemetryOnly(o, s, os.Stdout, thisMachine(os.Args[1:], time.Now())))
 	}
 	exit(run(o, s, *out))
 }
@@ -97,7 +105,10 @@ func run(o options, s size, out string) error {
 	if rep.redis, err = redisAll(o); err != nil {
 		return err
 	}
-	if rep.otel, err = otelAll(o, s); err != nil {
+	if rep.databases, err = databasesAll(o, allDatabases); err != nil {
+		return err
+	}
+	if rep.telemetry, err = telemetryAll(o, s); err != nil {
 		return err
 	}
 	var b bytes.Buffer
@@ -116,5 +127,15 @@ func redisOnly(o options) error {
 		return err
 	}
 	r.write(func(format string, args ...any) { fmt.Printf(format+"\n", args...) }, os.Stdout, thisMachine(os.Args[1:], time.Now()))
+	return nil
+}
+
+// databasesOnly measures on one database, or on all, and writes what it found to standard output.
+func databasesOnly(o options, name string) error {
+	runs, err := databasesAll(o, name)
+	if err != nil {
+		return err
+	}
+	writeDatabases(runs, func(format string, args ...any) { fmt.Printf(format+"\n", args...) }, os.Stdout, thisMachine(os.Args[1:], time.Now()))
 	return nil
 }

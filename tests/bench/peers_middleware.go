@@ -17,9 +17,10 @@ import (
 	"github.com/ulule/limiter/v3/drivers/store/memory"
 )
 
-// frameworks are those whose middleware is compared: each with its bare self first, then Halt, then the peers.
+// frameworks are those whose middleware is compared: each with its bare self first, then Halt, the peers, and last what is
+// written by hand.
 func frameworks() []framework {
-	return []framework{
+	fs := []framework{
 		{Name: "gin", Handlers: append(append([]handler{{
 			Name: bareName, Module: "github.com/gin-gonic/gin", How: "one route, no middleware",
 			New: func(rule) http.Handler { return ginServer() },
@@ -30,6 +31,10 @@ func frameworks() []framework {
 		}}, haltHTTP()...), httpPeers()...)},
 		echoFramework(), fiberFramework(), chiFramework(),
 	}
+	for i := range fs {
+		fs[i].Handlers = append(fs[i].Handlers, byHand[fs[i].Name]...)
+	}
+	return fs
 }
 
 // answer is the handler behind every net/http contender.

@@ -19,7 +19,8 @@ type report struct {
 	middleware results
 	memory     map[string][]footprint
 	redis      *redisRun // nil: not measured
-	otel       *otelRun  // nil: not measured
+	databases  []*databaseRun
+	telemetry  *telemetryRun // nil: not measured
 }
 
 func getAlloc(f footprint) float64 { return f.Alloc }
@@ -53,15 +54,23 @@ func (r *report) overheadNS(scenario string) func(string) float64 {
 // title is a scenario's name with the number of keys that it really had.
 func (r *report) title(scenario string) string {
 	for _, s := range r.scenarios {
-		if s.Name == scenario && s.Keys > 1 {
-			title := count(s.Keys) + " keys"
-			if s.Parallel {
-				title += ", parallel"
-			}
-			return title
+		if s.Name == scenario {
+			return s.title()
 		}
 	}
 	return scenario
+}
+
+// title is the scenario's name with the number of keys that it really had.
+func (s scenario) title() string {
+	if s.Keys <= 1 {
+		return s.Name
+	}
+	title := count(s.Keys) + " keys"
+	if s.Parallel {
+		title += ", parallel"
+	}
+	return title
 }
 
 // write writes the report as Markdown.
@@ -85,8 +94,11 @@ func (r *report) write(w io.Writer) {
 	if r.redis != nil {
 		r.redis.write(p, w, r.machine)
 	}
-	if r.otel != nil {
-		r.otel.write(p, w, r.machine)
+	if len(r.databases) > 0 {
+		writeDatabases(r.databases, p, w, r.machine)
+	}
+	if r.telemetry != nil {
+		r.telemetry.write(p, w, r.machine)
 	}
 }
 
@@ -182,12 +194,15 @@ func (r *report) writeFramework(f framework, p printer, w io.Writer) {
 			figure(math.Round(get(r.middleware, f.serial(), name, getBytes).median())),
 		})
 	}
-	row := []string{"halt ÷ best peer"}
-	for _, s := range []string{f.serial(), f.parallel()} {
-		got, who := ratio(f.names(), r.overheadNS(s))
-		row = append(row, fmt.Sprintf("%s (%s)", figure(got), who))
+	for _, mine := range []string{haltName, byHandName, floorName} {
+		row := []string{strings.Trim(mine, "*") + " ÷ best peer"}
+		for _, s := range []string{f.serial(), f.parallel()} {
+			got, who := ratioOf(mine, f.names(), r.overheadNS(s))
+			row = append(row, fmt.Sprintf("%s (%s)", figure(got), who))
+		}
+		rows = append(rows, append(row, "", ""))
 	}
-	table(w, append(rows, append(row, "", "")))
+	table(w, rows)
 	p("")
 }
 

@@ -38,8 +38,13 @@ func best(names []string, figure func(name string) float64) (string, float64) {
 
 // ratio is Halt's figure over that of the best peer, and who that is. NaN if either is missing or not above zero.
 func ratio(names []string, figure func(name string) float64) (float64, string) {
+	return ratioOf(haltName, names, figure)
+}
+
+// ratioOf is ratio of another than Halt.
+func ratioOf(name string, names []string, figure func(name string) float64) (float64, string) {
 	who, least := best(names, figure)
-	if mine := figure(haltName); least > 0 && mine > 0 {
+	if mine := figure(name); least > 0 && mine > 0 {
 		return mine / least, who
 	}
 	return math.NaN(), who

@@ -48,7 +48,7 @@ func (w *world[R, M, H]) plans() chapter {
 		{Policy: perMinute("all-plans", 99), Key: w.ByIP()},
 		{Resolve: w.plan, Key: w.ByHeader("X-User")},
 	}
-	w.route("GET", "/plan", w.middleware(httpkit.Config[R, H]{Rules: rules, ResolveTimeout: time.Millisecond}))
+	w.route("GET", "/plan", w.middleware(httpkit.Config[R, H]{Rules: rules, ResolveTimeout: 100 * time.Millisecond}))
 	return chapter{"Resolve: the policy of the user's plan, beside a fixed one. A resolver that fails spoils only its own rule", []step{
 		get("/plan", "X-User: ann", "X-Plan: free").x(2),
 		get("/plan", "X-User: ann", "X-Plan: free"),
@@ -71,7 +71,7 @@ func (w *world[R, M, H]) plansFailClosed() chapter {
 		{Policy: perMinute("all-plans", 99), Key: w.ByIP()},
 		{Resolve: w.plan, Key: w.ByHeader("X-User")},
 	}
-	w.route("GET", "/plan/closed", w.middleware(httpkit.Config[R, H]{Rules: rules, ResolveTimeout: time.Millisecond, FailClosed: true}))
+	w.route("GET", "/plan/closed", w.middleware(httpkit.Config[R, H]{Rules: rules, ResolveTimeout: 100 * time.Millisecond, FailClosed: true}))
 	return chapter{"Resolve with FailClosed: 503, and nothing is spent", []step{
 		get("/plan/closed", "X-User: cyd"),
 		get("/plan/closed", "X-User: cyd", "X-Plan: panic"),
