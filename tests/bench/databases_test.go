@@ -1,6 +1,11 @@
 package main
 
-import "testing"
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+)
 
 // Each contender that limits does so, as long as one asks after the other.
 func TestEveryDatabaseDeciderLimits(t *testing.T) {
@@ -28,5 +33,29 @@ func TestEveryDatabaseDeciderLimits(t *testing.T) {
 				closer()
 			}
 		})
+	}
+}
+
+// One database, with all that the report says of it. What reads and then writes admits too much only if it is unlucky.
+func TestMeasuresDatabase(t *testing.T) {
+	o := options{passes: 1, took: time.Millisecond, quick: true, log: t.Logf}
+	rep, err := measured(o, size{}, "memcached")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range rep.databases[0].admitted {
+		if a.Allowed != int(a.Limit) && a.Name != getThenSet {
+			t.Errorf("%s admitted %d of a limit of %d", a.Name, a.Allowed, a.Limit)
+		}
+	}
+	var b bytes.Buffer
+	rep.write(&b)
+	for _, d := range memcachedDatabase().Deciders {
+		if !strings.Contains(b.String(), d.Name) {
+			t.Errorf("the report lacks %s:\n%s", d.Name, b.String())
+		}
+	}
+	if _, err := measured(o, size{}, "etcd"); err == nil {
+		t.Error("an unknown section is measured")
 	}
 }

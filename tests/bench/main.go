@@ -12,6 +12,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -35,10 +36,7 @@ func main() {
 		silent = flag.Bool("silent", false, "print no progress")
 		weighs = flag.String("child", "", "internal: weigh the contender of this name and exit")
 		keys   = flag.Int("keys", 0, "internal: how many keys to weigh it with")
-		only   = flag.Bool("redis", false, "only the section on Redis, to standard output")
-		serves = flag.Bool("middleware", false, "only the sections on middleware, to standard output")
-		base   = flag.String("database", "", "only the section on the databases, and of these only one (PostgreSQL, MongoDB, DynamoDB or Memcached) or all, to standard output")
-		watch  = flag.Bool("telemetry", false, "only the section on telemetry, to standard output")
+		only   = flag.String("only", "", "only one section: "+strings.Join(sections, ", ")+", or one of the databases")
 	)
 	flag.Parse()
 	switch *weighs {
@@ -60,19 +58,7 @@ func main() {
 		o.passes, o.took = 1, 3*time.Millisecond
 		s = size{many: 5_000, few: 1_000, million: 20_000}
 	}
-	if *only {
-		exit(redisOnly(o))
-	}
-	if *base != "" {
-		exit(databasesOnly(o, *base))
-	}
-	if *serves {
-		exit(middlewareOnly(o, os.Stdout, thisMachine(os.Args[1:], time.Now())))
-	}
-	if *watch {
-		exit(telemetryOnly(o, s, os.Stdout, thisMachine(os.Args[1:], time.Now())))
-	}
-	exit(run(o, s, *out))
+	exit(run(o, s, *only, *out))
 }
 
 func exit(err error) {
@@ -83,32 +69,13 @@ func exit(err error) {
 	os.Exit(0)
 }
 
-func run(o options, s size, out string) error {
-	rep := report{
-		machine:    thisMachine(os.Args[1:], time.Now()),
-		options:    o,
-		size:       s,
-		deciders:   deciders(),
-		frameworks: frameworks(),
-		scenarios:  scenarios(s),
-	}
-	var err error
-	if rep.memory, err = weighAll(rep.deciders, s.million, o); err != nil {
-		return err
-	}
-	if rep.middleware, err = serveAll(rep.frameworks, o); err != nil {
-		return err
-	}
-	if rep.decisions, err = decideAll(rep.deciders, rep.scenarios, o); err != nil {
-		return err
-	}
-	if rep.redis, err = redisAll(o); err != nil {
-		return err
-	}
-	if rep.databases, err = databasesAll(o, allDatabases); err != nil {
-		return err
-	}
-	if rep.telemetry, err = telemetryAll(o, s); err != nil {
+// sections are the parts of a report that can be had alone.
+var sections = []string{"memory", "middleware", "decisions", "redis", "databases", "telemetry"}
+
+// run measures, and writes the report to the file out, or to standard output.
+func run(o options, s size, only, out string) error {
+	rep, err := measured(o, s, only)
+	if err != nil {
 		return err
 	}
 	var b bytes.Buffer
@@ -120,22 +87,36 @@ func run(o options, s size, out string) error {
 	return os.WriteFile(out, b.Bytes(), 0o644)
 }
 
-// redisOnly measures on Redis and writes what it found to standard output.
-func redisOnly(o options) error {
-	r, err := redisAll(o)
-	if err != nil {
-		return err
+// measured is the report of all sections, or only of one.
+func measured(o options, s size, only string) (rep *report, err error) {
+	rep = &report{
+		machine:    thisMachine(os.Args[1:], time.Now()),
+		options:    o,
+		size:       s,
+		only:       only,
+		deciders:   deciders(),
+		frameworks: frameworks(),
+		scenarios:  scenarios(s),
 	}
-	r.write(func(format string, args ...any) { fmt.Printf(format+"\n", args...) }, os.Stdout, thisMachine(os.Args[1:], time.Now()))
-	return nil
-}
-
-// databasesOnly measures on one database, or on all, and writes what it found to standard output.
-func databasesOnly(o options, name string) error {
-	runs, err := databasesAll(o, name)
-	if err != nil {
-		return err
+	measures := map[string]func() error{
+		"memory":     func() error { rep.memory, err = weighAll(rep.deciders, s.million, o); return err },
+		"middleware": func() error { rep.middleware, err = serveAll(rep.frameworks, o); return err },
+		"decisions":  func() error { rep.decisions, err = decideAll(rep.deciders, rep.scenarios, o); return err },
+		"redis":      func() error { rep.redis, err = redisAll(o); return err },
+		"databases":  func() error { rep.databases, err = databasesAll(o, ""); return err },
+		"telemetry":  func() error { rep.telemetry, err = telemetryAll(o, s); return err },
 	}
-	writeDatabases(runs, func(format string, args ...any) { fmt.Printf(format+"\n", args...) }, os.Stdout, thisMachine(os.Args[1:], time.Now()))
-	return nil
+	switch measure, known := measures[only]; {
+	case known:
+		return rep, measure()
+	case only != "":
+		rep.databases, err = databasesAll(o, only)
+		return rep, err
+	}
+	for _, section := range sections {
+		if err := measures[section](); err != nil {
+			return nil, err
+		}
+	}
+	return rep, nil
 }

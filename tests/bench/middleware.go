@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"net/http"
 	"runtime"
 	"time"
@@ -90,21 +89,6 @@ func serveAll(fs []framework, o options) (results, error) {
 		}
 	}
 	return r, nil
-}
-
-// middlewareOnly measures the middleware and writes what it found.
-func middlewareOnly(o options, w io.Writer, m machine) error {
-	rep := report{machine: m, options: o, frameworks: frameworks()}
-	var err error
-	if rep.middleware, err = serveAll(rep.frameworks, o); err != nil {
-		return err
-	}
-	p := func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }
-	rep.writeMachine(p)
-	for _, f := range rep.frameworks {
-		rep.writeFramework(f, p, w)
-	}
-	return nil
 }
 
 // over is what a handler costs above the bare framework, pass by pass.

@@ -9,6 +9,7 @@ import (
 
 // A report is all of a run.
 type report struct {
+	only       string // the section that was asked for; empty: all
 	machine    machine
 	options    options
 	size       size
@@ -84,13 +85,23 @@ func (r *report) write(w io.Writer) {
 		p("> A quick run, to see that it works: one short pass with few keys. Its figures mean nothing.\n")
 	}
 	r.writeMachine(p)
-	r.writeVerdicts(p, w)
-	r.writeDecisions(p, w)
-	r.writeMemory(p, w)
-	for _, f := range r.frameworks {
-		r.writeFramework(f, p, w)
+	if r.only == "" {
+		r.writeVerdicts(p, w)
 	}
-	r.writePeers(p, w)
+	if r.decisions != nil {
+		r.writeDecisions(p, w)
+	}
+	if r.memory != nil {
+		r.writeMemory(p, w)
+	}
+	if r.middleware != nil {
+		for _, f := range r.frameworks {
+			r.writeFramework(f, p, w)
+		}
+	}
+	if r.only == "" {
+		r.writePeers(p, w)
+	}
 	if r.redis != nil {
 		r.redis.write(p, w, r.machine)
 	}

@@ -181,16 +181,6 @@ func (r *telemetryRun) write(p printer, w io.Writer, m machine) {
 	p("\nWith go.opentelemetry.io/otel/sdk/metric@%s.\n", m.version("go.opentelemetry.io/otel/sdk/metric"))
 }
 
-// telemetryOnly measures telemetry and writes what it found.
-func telemetryOnly(o options, s size, w io.Writer, m machine) error {
-	r, err := telemetryAll(o, s)
-	if err != nil {
-		return err
-	}
-	r.write(func(format string, args ...any) { fmt.Fprintf(w, format+"\n", args...) }, w, m)
-	return nil
-}
-
 // signed is figure with a sign.
 func signed(f float64) string {
 	if f < 0 {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -14,10 +13,12 @@ func TestMeasuresTelemetry(t *testing.T) {
 		t.Skip("measures for a while")
 	}
 	o := options{passes: 1, took: time.Millisecond, log: t.Logf}
-	var b bytes.Buffer
-	if err := telemetryOnly(o, size{many: 100, few: 10, million: 1000}, &b, thisMachine(os.Args[1:], time.Now())); err != nil {
+	rep, err := measured(o, size{many: 100, few: 10, million: 1000}, "telemetry")
+	if err != nil {
 		t.Fatal(err)
 	}
+	var b bytes.Buffer
+	rep.write(&b)
 	for _, d := range telemetryDeciders() {
 		if strings.Count(b.String(), "| "+d.Name+" ") < 2 {
 			t.Errorf("the report lacks %s:\n%s", d.Name, b.String())
