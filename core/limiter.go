@@ -107,6 +107,7 @@ func (l *Limiter) single(ctx context.Context, p *Policy, key string, n int64, m 
 		call.valid, c.Policy = *p, *p
 	}
 	c.Key, c.Cost, c.Mode = key, n, m
+	call.Decisions[0] = Decision{} // of a store that decides nothing no other's is to be seen
 	if err = c.validateRest(); err == nil {
 		if err = l.decide(ctx, call); err == nil {
 			d = call.Decisions[0]
@@ -159,6 +160,7 @@ func (l *Limiter) Do(ctx context.Context, c *Call) error {
 		c.Decisions = make(Decisions, n)
 	}
 	c.Decisions = c.Decisions[:n]
+	clear(c.Decisions) // see single
 	return l.decide(ctx, c)
 }
 
@@ -258,7 +260,9 @@ func (l *Limiter) take(ctx context.Context, c *Call) error {
 		cs, ds = c.limited, c.decisions
 	}
 	if len(cs) > 0 {
-		if err := l.store.Take(ctx, cs, ds); err != nil {
+		err := l.store.Take(ctx, cs, ds)
+		clear(c.limited) // a call that is kept for the next one keeps no keys
+		if err != nil {
 			return l.failed(ctx, err, c.FailOpen)
 		}
 	}

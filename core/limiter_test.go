@@ -342,6 +342,34 @@ func TestLimiterRemembersValid(t *testing.T) {
 	}
 }
 
+// forgetful is a store that decides nothing, such as one around another that swallows its error.
+type forgetful struct{ halt.Store }
+
+func (forgetful) Take(context.Context, []halt.Charge, []halt.Decision) error { return nil }
+
+// TestLimiterForgets: where a store fails to write a decision, that on another's charge is not taken for it.
+func TestLimiterForgets(t *testing.T) {
+	t.Parallel()
+	ctx, one := t.Context(), must[halt.Decision](t)
+	l, s, _ := modelled(nil)
+	broken := halt.New(forgetful{s}, nil)
+	c := halt.Call{Charges: []halt.Charge{hourly.Charge("ann", 1), perMinute.Charge("ann", 1)}}
+	for range 20 { // the race detector's pool drops some of what is put back
+		one(l.AllowN(ctx, hourly, "ann", 0))
+		if d := one(broken.Allow(ctx, hourly, "bob")); d != (halt.Decision{}) {
+			t.Fatalf("of one charge: %+v", d)
+		}
+	}
+	for _, l := range []*halt.Limiter{l, broken} {
+		if err := l.Do(ctx, &c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if ds := c.Decisions; ds.Allowed() || ds[0] != (halt.Decision{}) || ds[1] != (halt.Decision{}) {
+		t.Errorf("of two: %+v", ds)
+	}
+}
+
 // TestLimiterDo: a Call is used again and again, its slices with it.
 func TestLimiterDo(t *testing.T) {
 	t.Parallel()

@@ -8,8 +8,9 @@ import (
 )
 
 // Observer sees every call that a [Limiter] makes to its store, for telemetry. Several can stand side by side.
-// Its methods are called concurrently and on the path of every decision: they must be quick, and must keep neither the
-// event nor its slices. A panic in one is caught, and spoils only what it observed.
+// Its methods are called concurrently and on the path of every decision: they must be quick, and must neither change
+// the event or its slices nor keep them: the next call uses their memory again. A panic in one is caught, and spoils only what it
+// observed.
 //
 // An Observer may also have a method OnlyCounts() bool. If all of a Limiter's observers have it and return true, calls are
 // cheaper: Start is not called, and of a store that answers within a microsecond only one call in 16 is timed, Elapsed

@@ -58,7 +58,8 @@ func (a Algorithm) String() string {
 
 // Policy says how much is allowed, and how it is counted. It is a plain, comparable value: build it as a literal, keep
 // it in a variable, load it from a database. [Policy.Validate] tells every fault at once; the Limiter validates each
-// policy it is given.
+// policy it is given, and remembers some: its strings must be ones that stay as they are, which those are not that a
+// framework lends for a request, such as fiber's.
 //
 // A change of Limit, Burst, Block or Plan keeps what a key has used so far. A change of Name, Algorithm, Window, Period
 // or Precision starts afresh.

@@ -22,10 +22,10 @@
 //
 // # Strings
 //
-// fiber's strings, such as those of Ctx.Get, Ctx.Params and Ctx.Path, are overwritten by the next request. Halt keeps
-// none: keys are copied, and so are those of a halt.PolicyCache. What your own functions keep they must copy
-// (utils.CopyString), and so the Name and Plan of a policy that a Resolve makes out of such a string, because observers
-// may keep them.
+// fiber's strings, such as those of Ctx.Get, Ctx.Params and Ctx.Path, are overwritten by the next request. The keys of a
+// rule are copied, and so are those of a halt.PolicyCache. What your own functions keep they must copy
+// (utils.CopyString), and so what halt.Limiter's methods are given by a handler, and the Name and Plan of a policy that a
+// Resolve makes out of such a string: the Limiter remembers policies, stores and observers may keep keys and names.
 //
 // # The end of a request
 //

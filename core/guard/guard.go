@@ -337,7 +337,7 @@ func (p *Pass[R]) Admitted() bool { return p.denial.Reason == 0 }
 func (p *Pass[R]) Denied() (Denial, bool) { return p.denial, p.denial.Reason != 0 }
 
 // Verdict returns the charges and decisions of this guard alone, for headers. It has none if nothing could be decided.
-// Its slices are valid until Leave.
+// Its slices are valid until Leave, and to be read only.
 func (p *Pass[R]) Verdict() Verdict {
 	if !p.decided {
 		return Verdict{}

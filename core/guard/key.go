@@ -51,8 +51,10 @@ func ByAppend[R any](kind string, f func(b []byte, r R) []byte) Key[R] {
 	return Key[R]{add: func(b []byte, r R) ([]byte, bool) {
 		out := append(b, prefix...)
 		n := len(out)
-		out = f(out, r)
-		return out, len(out) > n
+		if out = f(out, r); len(out) <= n {
+			return b, false // of nothing it may have made a nil
+		}
+		return out, true
 	}}
 }
 

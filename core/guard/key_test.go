@@ -48,6 +48,7 @@ func keyer(t *testing.T, k guard.Key[*parts]) func(parts) string {
 func TestKeys(t *testing.T) {
 	a, b, c := part("a", 0), part("b", 1), part("c", 2)
 	everyone := guard.Everyone[*parts]()
+	nothing := guard.ByAppend("nil", func([]byte, *parts) []byte { return nil })
 	for _, test := range []struct {
 		name string
 		key  guard.Key[*parts]
@@ -73,6 +74,9 @@ func TestKeys(t *testing.T) {
 		{"And, second lacks", a.And(b), parts{"x", ""}, ""},
 		{"And, with an &", a.And(b), parts{"x&b:y", "z"}, "7:a:x&b:y&b:z"},
 		{"And, of ByAppend", appended("a", 0).And(appended("b", 1)), parts{"x", "y"}, "3:a:x&b:y"},
+		{"And, of an Or of ByAppend, without", a.And(appended("b", 1).Or(c)), parts{"x", "", "z"}, "3:a:x&c:z"},
+		{"And, of an Or of a nil", a.And(nothing.Or(c)), parts{"x", "", "z"}, "3:a:x&c:z"},
+		{"And, of a nil", a.And(nothing), parts{"x", "", "z"}, ""},
 		{"And, left", a.And(b).And(c), parts{"x", "y", "z"}, "9:3:a:x&b:y&c:z"},
 		{"And, right", a.And(b.And(c)), parts{"x", "y", "z"}, "3:a:x&3:b:y&c:z"},
 		{"And of Ors", a.Or(b).And(b.Or(c)), parts{"", "y", "z"}, "3:b:y&b:y"},
