@@ -8,22 +8,17 @@ import (
 	halt "github.com/halt-dev/halt/core"
 )
 
-const (
-	// compareEvery is how much monotonic time passes between two looks at the wall clock.
-	compareEvery = time.Second
-	// slack is how far the wall clock may be ahead before a Clock follows: it keeps the time between the two readings inside
-	// one time.Now from pushing the clock forward bit by bit.
-	slack = time.Millisecond
-)
+// slack is how far the wall clock may be ahead before a Clock follows: it keeps the time between the two readings inside one
+// time.Now from pushing the clock forward bit by bit.
+const slack = time.Millisecond
 
 // Clock tells the time and never steps back. It is the system's clock when it was made plus the monotonic time since; it
-// follows when the system's clock jumps ahead of that, being set, or after the machine was suspended. It is safe for
-// concurrent use.
+// follows when the system's clock is ahead of that, having been set, or after the machine was suspended: at once, since a
+// process that is woken for each request may not run for long. It is safe for concurrent use.
 type Clock struct {
-	base    time.Time
-	anchor  atomic.Int64 // the ns since the epoch that a monotonic time of 0 stands for
-	compare atomic.Int64 // the monotonic time, in ns, of the next look at the system's clock
-	read    func() (mono time.Duration, wall int64)
+	base   time.Time
+	anchor atomic.Int64 // the ns since the epoch that a monotonic time of 0 stands for
+	read   func() (mono time.Duration, wall int64)
 }
 
 // NewClock returns a clock that shows the system's time.
@@ -40,21 +35,16 @@ func NewClock() *Clock {
 func (c *Clock) start() {
 	mono, wall := c.read()
 	c.anchor.Store(wall - int64(mono))
-	c.compare.Store(int64(mono + compareEvery))
 }
 
 // Now returns the time.
 func (c *Clock) Now() halt.Instant {
 	mono, wall := c.read()
-	if due := c.compare.Load(); int64(mono) >= due && c.compare.CompareAndSwap(due, int64(mono+compareEvery)) {
-		for anchor := wall - int64(mono); ; {
-			old := c.anchor.Load()
-			if anchor <= old+int64(slack) || c.anchor.CompareAndSwap(old, anchor) {
-				break
-			}
-		}
+	anchor := c.anchor.Load()
+	for now := wall - int64(mono); now > anchor+int64(slack); anchor = c.anchor.Load() {
+		c.anchor.CompareAndSwap(anchor, now)
 	}
-	return halt.Instant((c.anchor.Load() + int64(mono)) / int64(time.Microsecond))
+	return halt.Instant((anchor + int64(mono)) / int64(time.Microsecond))
 }
 
 // Offset estimates how far a server's clock is ahead of a [Clock], from what the server said its clock shows. It is no more

@@ -7,8 +7,8 @@
 // proves that the guess was right, so a refusal, a Peek or an error is never decided from one: the entry is read first.
 //
 // Every value carries a nonce. When the answer to a swap is lost, or a register repeats one by itself, what is found under the
-// key tells whether it happened, so that it counts once. If somebody else has written meanwhile that can't be known: Takes are
-// then decided again, which can only admit less, and a Credit or a Debit is an error.
+// key tells whether it happened, so that it counts once. If somebody else has written meanwhile, to any of its entries, that can't
+// be known: Takes are then decided again, which can only admit less, and a Credit or a Debit is an error.
 //
 // # Clocks
 //

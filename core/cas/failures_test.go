@@ -60,6 +60,22 @@ func TestNotDone(t *testing.T) {
 	}
 }
 
+// That a repeated swap was refused for good says nothing about the first sending.
+func TestNotDoneAfterDoubt(t *testing.T) {
+	s, r, _ := made(t)
+	faults := []fault{refused, busy}
+	r.fault = func(op string) (f fault) {
+		if op == "swap" {
+			f, faults = faults[0], faults[1:]
+		}
+		return f
+	}
+	_, err := s.TakeOne(context.Background(), halt.Charge{Policy: lasting(3), Key: "k", Cost: 1, Mode: halt.Debit})
+	if !errors.Is(err, halt.ErrStore) || isNotDone(err) || len(faults) > 0 {
+		t.Errorf("a swap that may have happened: %v", err)
+	}
+}
+
 // A swap that keeps failing, and did not happen, is sent a few times.
 func TestKeepsFailing(t *testing.T) {
 	s, r, _ := made(t)

@@ -69,7 +69,7 @@ type TransactionRegister interface {
 const MostSwaps = 100
 
 // TimeRegister is a Register that knows how far the clock of the server that has the key is ahead of [Options].Clock, as an
-// [Offset] estimates it. The store then decides by the server's clock, as well as it is known.
+// [Offset] estimates it. The store then decides by the server's clock, as well as it is known. Ahead must not panic.
 type TimeRegister interface {
 	Register
 	Ahead(key string) time.Duration

@@ -2,6 +2,7 @@ package cas
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -110,37 +111,31 @@ func (f *sender) swap(ctx context.Context, n nonce) (outcome, error) {
 		case done:
 			return swapped, nil
 		case err != nil && (isNotDone(err) || ctx.Err() != nil):
-			return failed, typed(err)
+			return failed, cmp.Or(doubt, typed(err)) // that nothing was written is true of this sending only
 		case err != nil:
 			doubt = typed(err)
 		}
 		if !found {
 			if err := f.load(ctx, f.involved()); err != nil {
-				if doubt != nil {
-					err = doubt // the first is the one to tell
-				}
-				return failed, err
+				return failed, cmp.Or(doubt, err)
 			}
 		}
-		mine, moved, untouched := f.look(n)
-		switch {
+		switch mine, moved := f.look(n); {
 		case mine:
 			return swapped, nil
 		case doubt == nil:
 			return conflict, nil
-		case untouched == 0:
-			return unknown, doubt
 		case moved:
-			return conflict, nil // a swap of all or nothing can't have happened, nor will it
+			// Though other entries are as before: they were not read at the same moment, and the swap may have come in between.
+			return unknown, doubt
 		}
 		// Nothing happened so far. A sending that is still on its way may yet swap, but then this one won't.
 	}
 	return failed, doubt
 }
 
-// look looks for the swaps' traces in what was found: the nonce; an entry that others wrote; and how many of those that were
-// to be changed are as before.
-func (f *sender) look(n nonce) (mine, moved bool, untouched int) {
+// look looks for the swaps' traces in what was found: the nonce, or an entry that others wrote.
+func (f *sender) look(n nonce) (mine, moved bool) {
 	k := 0
 	for i := range f.slots {
 		l := &f.slots[i]
@@ -150,17 +145,11 @@ func (f *sender) look(n nonce) (mine, moved bool, untouched int) {
 		w := &f.swaps[k]
 		k++
 		same := bytes.Equal(w.Old.Value, l.entry.Value) && (w.Old.Value == nil) == (l.entry.Value == nil)
-		switch {
-		case l.changed && bears(l.entry.Value, n):
-			mine = true
-		case !same:
-			moved = true
-		case l.changed:
-			untouched++
-		}
+		mine = mine || bears(l.entry.Value, n)
+		moved = moved || !same
 		w.Old = l.entry // if it is sent again
 	}
-	return mine, moved, untouched
+	return mine, moved
 }
 
 func (f *sender) involved() (slots []*slot) {

@@ -36,8 +36,8 @@ func TestIdle(t *testing.T) {
 			}
 			for i := range 20 {
 				ok(t, c, "q", fmt.Sprint(i), i)()
+				synctest.Wait() // its goroutine is idle again, or the next call would have another
 			}
-			synctest.Wait()
 			if n := idle(c); n > 1 {
 				t.Errorf("%d goroutines serve one caller", n)
 			}

@@ -2,6 +2,7 @@ package haltdynamo
 
 import (
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -65,6 +66,27 @@ func TestWrongClockAndTwoCharges(t *testing.T) {
 	}
 	if ahead := time.Duration(ds[0].At-right()) * time.Microsecond; ahead > 2*time.Second {
 		t.Errorf("it was decided %v from now", ahead)
+	}
+}
+
+// A process whose clock stood still while it slept decides by the right time what others have written meanwhile.
+func TestAwakening(t *testing.T) {
+	o := fresh(patient)
+	right := cas.NewClock().Now
+	var slept atomic.Int64
+	s, err := open(connect(Endpoint), Table, &o, func() halt.Instant { return right() - halt.Instant(slept.Load()) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := halt.Policy{Name: "p", Limit: 3, Window: 10 * time.Minute}.Charge("k", 1)
+	take(t, s, c)
+	other := newStore(t, connect(Endpoint), o)
+	for range 3 {
+		take(t, other, c)
+	}
+	slept.Store(int64(time.Hour / time.Microsecond))
+	if d := take(t, s, c); d.Allowed {
+		t.Errorf("%+v", d)
 	}
 }
 

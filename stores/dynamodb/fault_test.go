@@ -1,7 +1,6 @@
 package haltdynamo
 
 import (
-	"bytes"
 	"errors"
 	"io"
 	"net/http"
@@ -21,10 +20,9 @@ import (
 type faults struct {
 	next dynamodb.HTTPClient
 
-	mu     sync.Mutex
-	sent   map[string]int // by operation
-	tokens []string       // the ClientRequestTokens of transactions
-	fault  fault
+	mu    sync.Mutex
+	sent  map[string]int // by operation
+	fault fault
 }
 
 // fault is what becomes of a request to an operation: send carries it out. nil: that.
@@ -34,7 +32,7 @@ type fault func(operation string, r *http.Request, send func() (*http.Response, 
 func (f *faults) use(to fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.fault, f.sent, f.tokens = to, map[string]int{}, nil
+	f.fault, f.sent = to, map[string]int{}
 }
 
 // count returns how many requests to the operation were sent.
@@ -48,13 +46,6 @@ func (f *faults) Do(r *http.Request) (*http.Response, error) {
 	_, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 	f.mu.Lock()
 	f.sent[operation]++
-	if operation == "TransactWriteItems" {
-		body, _ := io.ReadAll(r.Body) // it is in memory
-		r.Body = io.NopCloser(bytes.NewReader(body))
-		_, token, _ := strings.Cut(string(body), `"ClientRequestToken":"`)
-		token, _, _ = strings.Cut(token, `"`)
-		f.tokens = append(f.tokens, token)
-	}
 	do := f.fault
 	f.mu.Unlock()
 	send := func() (*http.Response, error) { return f.next.Do(r) }

@@ -1,18 +1,18 @@
 package haltdynamo
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
+	"net/http"
 	"net/url"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-
-	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
 	halt "github.com/halt-dev/halt/core"
 	"github.com/halt-dev/halt/core/cas"
@@ -85,33 +85,72 @@ func TestLostAnswerOverwritten(t *testing.T) {
 	}
 }
 
-// A transaction whose answer is lost is sent again by the SDK, under the same token, and runs once. Without the SDK's
-// repetition the nonces tell that it ran.
+// A transaction whose answer is lost is not sent again: the nonces tell that it ran.
 func TestLostTransaction(t *testing.T) {
-	for name, attempts := range map[string]int{"Repeated": 3, "NotRepeated": 1} {
-		t.Run(name, func(t *testing.T) {
-			s, f := faulty(t, patient, func(o *dynamodb.Options) { o.RetryMaxAttempts = attempts })
-			p := lasting(100)
-			q := halt.Policy{Name: "q", Limit: 100, Window: p.Window}
-			call := func(mode halt.Mode) []halt.Charge {
-				return []halt.Charge{{Policy: p, Key: "k", Cost: 10, Mode: mode}, {Policy: q, Key: "k", Cost: 20, Mode: mode}}
+	s, f := faulty(t, patient)
+	p := lasting(100)
+	q := halt.Policy{Name: "q", Limit: 100, Window: p.Window}
+	ds := make([]halt.Decision, 2)
+	for n, mode := range []halt.Mode{halt.Take, halt.Debit, halt.Take} {
+		f.use(only("TransactWriteItems", 1, loses(nil)))
+		if err := s.Take(ctx, []halt.Charge{{Policy: p, Key: "k", Cost: 10, Mode: mode}, {Policy: q, Key: "k", Cost: 20, Mode: mode}}, ds); err != nil {
+			t.Fatalf("a %s: %v", mode, err)
+		}
+		if sent := f.count("TransactWriteItems"); sent != 1 {
+			t.Errorf("it was sent %d times", sent)
+		}
+		left := [2]int64{take(t, s, p.Charge("k", 0)).Remaining, take(t, s, q.Charge("k", 0)).Remaining}
+		if want := [2]int64{100 - 10*int64(n+1), 100 - 20*int64(n+1)}; left != want {
+			t.Errorf("after a %s %v are left, want %v", mode, left, want)
+		}
+	}
+}
+
+// A transaction whose connection was cut may run after a later one was refused, because others were writing. A Debit counts once
+// all the same.
+func TestLateTransaction(t *testing.T) {
+	s, f := faulty(t, patient)
+	p := lasting(100)
+	var late func()
+	sendings := 0
+	f.use(func(operation string, r *http.Request, send func() (*http.Response, error)) (*http.Response, error) {
+		if operation != "TransactWriteItems" {
+			return send()
+		}
+		sendings++
+		switch sendings {
+		case 1: // on its way for long
+			body, _ := io.ReadAll(r.Body)
+			again := r.Clone(ctx)
+			late = func() {
+				again.Body = io.NopCloser(bytes.NewReader(body))
+				if answer, err := f.next.Do(again); err != nil || answer.StatusCode != http.StatusOK {
+					t.Errorf("it does not run late: %v, %v", answer, err)
+				} else {
+					_ = answer.Body.Close()
+				}
 			}
-			ds := make([]halt.Decision, 2)
-			for n, mode := range []halt.Mode{halt.Take, halt.Debit, halt.Take} {
-				f.use(only("TransactWriteItems", 1, loses(nil)))
-				if err := s.Take(ctx, call(mode), ds); err != nil {
-					t.Fatalf("a %s: %v", mode, err)
-				}
-				sent := f.count("TransactWriteItems")
-				if want := min(attempts, 2); sent != want || f.tokens[0] == "" || f.tokens[0] != f.tokens[sent-1] {
-					t.Errorf("it was sent %d times, want %d, by the tokens %q", sent, want, f.tokens)
-				}
-				left := [2]int64{take(t, s, p.Charge("k", 0)).Remaining, take(t, s, q.Charge("k", 0)).Remaining}
-				if want := [2]int64{100 - 10*int64(n+1), 100 - 20*int64(n+1)}; left != want {
-					t.Errorf("after a %s %v are left, want %v", mode, left, want)
-				}
-			}
-		})
+			return nil, io.ErrUnexpectedEOF
+		case 2:
+			return answers(http.StatusBadRequest, "TransactionCanceledException",
+				`,"CancellationReasons":[{"Code":"TransactionConflict"},{"Code":"None"}]`)(operation, r, send)
+		case 3:
+			late()
+		}
+		return send()
+	})
+	cs := []halt.Charge{{Policy: p, Key: "k", Cost: 10, Mode: halt.Debit}, {Policy: p, Key: "l", Cost: 10, Mode: halt.Debit}}
+	if err := s.Take(ctx, cs, make([]halt.Decision, 2)); err != nil {
+		t.Error(err)
+	}
+	if sendings < 3 {
+		t.Errorf("it was sent %d times", sendings)
+	}
+	f.use(nil)
+	for _, key := range []string{"k", "l"} {
+		if d := take(t, s, p.Charge(key, 0)); d.Remaining != 90 {
+			t.Errorf("%d are left of %s", d.Remaining, key)
+		}
 	}
 }
 

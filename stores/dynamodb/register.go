@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/smithy-go/middleware"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	halt "github.com/halt-dev/halt/core"
 	"github.com/halt-dev/halt/core/cas"
@@ -75,6 +77,7 @@ func (r *register) CompareAndSwap(ctx context.Context, key string, old cas.Entry
 		r.observe(sent, metadata)
 		return cas.Result{Swapped: true}, nil
 	}
+	r.observeRefusal(sent, err)
 	var changed *types.ConditionalCheckFailedException
 	var conflict *types.TransactionConflictException
 	switch {
@@ -109,8 +112,9 @@ func (r *register) SwapAll(ctx context.Context, swaps []cas.Swap) (swapped bool,
 	for i := range swaps {
 		actions[i] = r.action(&swaps[i])
 	}
-	// The SDK adds a ClientRequestToken, the same to each of its repetitions, so that DynamoDB carries out no more than one.
-	out, err := r.client.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: actions}, retryAll)
+	// The SDK's ClientRequestToken would keep two sendings from both running, but if the second is refused, because others write
+	// at that moment, the first may be still to come.
+	out, err := r.client.TransactWriteItems(ctx, &dynamodb.TransactWriteItemsInput{TransactItems: actions}, retryUndone)
 	if err == nil {
 		r.observe(sent, &out.ResultMetadata)
 		return true, nil
@@ -156,6 +160,18 @@ func (r *register) now() halt.Instant {
 // observe learns from the Date of an answer to what was sent then. It is in whole seconds.
 func (r *register) observe(sent halt.Instant, m *middleware.Metadata) {
 	if date, ok := awsmiddleware.GetServerTime(*m); ok {
+		r.offset.Observe(sent, r.clock(), halt.InstantOf(date), time.Second)
+	}
+}
+
+// observeRefusal learns from an answer that is an error. What was in the way of a swap is decided upon next: by the right time, also
+// after a long sleep of a process that is woken for each request.
+func (r *register) observeRefusal(sent halt.Instant, err error) {
+	var answer *smithyhttp.ResponseError
+	if !errors.As(err, &answer) || answer.Response == nil {
+		return
+	}
+	if date, err := http.ParseTime(answer.Response.Header.Get("Date")); err == nil {
 		r.offset.Observe(sent, r.clock(), halt.InstantOf(date), time.Second)
 	}
 }

@@ -11,8 +11,8 @@ import (
 // retryAll lets the client repeat what its own retryer would, but not beyond the deadline. It is for what may run twice.
 func retryAll(o *dynamodb.Options) { o.Retryer = &retryer{Retryer: o.Retryer} }
 
-// retryUndone is retryAll for single writes: repeated is only what certainly did not run. Of a write that the client
-// repeated after losing an answer, and that then found its condition broken, nobody could tell whether it ran the first time.
+// retryUndone is retryAll for writes: repeated is only what certainly did not run. Of a write that the client
+// repeated after losing an answer, and that was then refused, nobody could tell whether it ran the first time, or will.
 func retryUndone(o *dynamodb.Options) { o.Retryer = &retryer{Retryer: o.Retryer, onlyUndone: true} }
 
 // retryer asks the client's own, whose attempts, delays and budget stay in force. It serves one operation.

@@ -76,7 +76,7 @@ func crowd(b *testing.B, writes *atomic.Int64, keys []string, f func(key string)
 // increment adds 1 to a counter of the key.
 func (s *Store) increment(key string) error {
 	v, h := s.register.serverOf(key)
-	x := newExchange()
+	x := v.newExchange()
 	x.send = append(x.send, "ma "...)
 	x.send = append(x.send, key...)
 	x.send = append(x.send, " N0 v\r\n"...)

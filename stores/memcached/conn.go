@@ -35,6 +35,7 @@ type conn struct {
 // exchange is one question or several, sent together, and the answers. Both who asks and the connection hold it; who is done
 // with it last releases it.
 type exchange struct {
+	server  *server
 	send    []byte
 	want    int // how many replies
 	replies [2]reply
@@ -54,11 +55,12 @@ const (
 	gone // nobody waits any more
 )
 
-var exchanges = sync.Pool{New: func() any { return &exchange{done: make(chan struct{}, 1)} }}
-
 // newExchange returns an exchange of one question; who adds another counts it.
-func newExchange() *exchange {
-	x := exchanges.Get().(*exchange)
+func (v *server) newExchange() *exchange {
+	x, ok := v.exchanges.Get().(*exchange)
+	if !ok {
+		x = &exchange{server: v, done: make(chan struct{}, 1)}
+	}
 	x.want = 1
 	return x
 }
@@ -70,7 +72,7 @@ func (x *exchange) release() {
 	}
 	x.send, x.replies, x.epoch, x.heard, x.err, x.unsent = x.send[:0], [2]reply{}, 0, nil, nil, false
 	x.state.Store(waiting)
-	exchanges.Put(x)
+	x.server.exchanges.Put(x)
 }
 
 // finish hands over the replies, or the error.
@@ -123,10 +125,9 @@ func (c *conn) dial() {
 	c.net = n
 	c.writing = true
 	c.board()
-	c.patient()
 	c.mu.Unlock()
 	go c.write()
-	c.read(n)
+	c.read()
 }
 
 // board puts what waited for the connection into out, but for what nobody waits for any more. The lock is held.
@@ -157,22 +158,22 @@ func (c *conn) start(x *exchange) error {
 		c.mu.Unlock()
 		return nil
 	}
+	if len(c.asked)-c.head == 1 {
+		c.patient() // also if what was answered already is still being written
+	}
 	c.out = append(c.out, x.send...)
 	if c.writing {
 		c.mu.Unlock()
 		return nil
 	}
 	c.writing = true
-	if len(c.asked)-c.head == 1 {
-		c.patient()
-	}
 	c.mu.Unlock()
 	runtime.Gosched() // whoever is about to ask something, too, goes with the same write
 	c.write()
 	return nil
 }
 
-// patient gives the answers some time. The lock is held.
+// patient gives the next answer some time. The lock is held.
 func (c *conn) patient() {
 	var until time.Time
 	if len(c.asked) > c.head {
@@ -209,14 +210,11 @@ func (c *conn) write() {
 }
 
 // read gives the exchanges their answers, until the connection ends.
-func (c *conn) read(n net.Conn) {
-	r := bufio.NewReaderSize(n, 16<<10)
+func (c *conn) read() {
+	from := &reader{conn: c}
+	r := bufio.NewReaderSize(from, 16<<10)
 	for {
-		if r.Buffered() == 0 {
-			c.mu.Lock()
-			c.patient()
-			c.mu.Unlock()
-		}
+		from.awaits = true
 		a, err := readReply(r)
 		if err != nil || !c.reply(a) {
 			if err == nil {
@@ -226,6 +224,23 @@ func (c *conn) read(n net.Conn) {
 			return
 		}
 	}
+}
+
+// reader reads from the connection. An answer has its time from when it is first waited for: neither does a stream of answers
+// end because it never pauses, nor does one that comes byte by byte last.
+type reader struct {
+	conn   *conn
+	awaits bool // an answer of which nothing was read since the one before
+}
+
+func (r *reader) Read(b []byte) (int, error) {
+	if r.awaits {
+		r.awaits = false
+		r.conn.mu.Lock()
+		r.conn.patient()
+		r.conn.mu.Unlock()
+	}
+	return r.conn.net.Read(b)
 }
 
 // reply gives the answer to the exchange whose turn it is, and tells whether there is one.
@@ -266,12 +281,12 @@ func (c *conn) fail(err error) {
 	n, asked, unsent := c.net, c.asked[c.head:], c.unsent
 	c.asked, c.head, c.out = nil, 0, nil
 	c.mu.Unlock()
-	if n != nil {
-		_ = n.Close()
-	}
 	c.server.drop(c)
 	for i, x := range asked {
 		x.unsent = i >= len(asked)-unsent
 		x.finish(err)
+	}
+	if n != nil {
+		_ = n.Close() // last: over TLS it may take seconds
 	}
 }

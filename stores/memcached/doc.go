@@ -6,10 +6,12 @@
 //	defer store.Close()
 //	limiter := halt.New(store, nil)
 //
-// It is tested with Memcached 1.6.18 and needs the meta commands as they are there. It brings no driver along: the usual Go
-// client needs two round trips to compare and swap, a gets and a cas, because the commands that it speaks do not tell the
-// number of the entry that was written. The meta commands do, so the next write needs no reading. The store speaks them
-// itself, on two connections to each server, on which many questions are under way at once.
+// It is tested with Memcached 1.6.18 and needs the meta commands as they are there. It brings no driver along, but speaks them
+// itself, on two connections to each server, on which many questions are under way at once. The usual Go client
+// (bradfitz/gomemcache) needs two round trips to compare and swap, a gets and a cas, because the commands that it speaks do not
+// tell the number of the entry that was written; the meta commands do, so the next write needs no reading. Those numbers start
+// again when a server does, and are worth something on one connection only: the clients that speak meta commands do not tell on
+// which an answer came, so that a number of before a restart could replace an entry of after it.
 //
 // # How it decides
 //
@@ -25,7 +27,8 @@
 //
 // The time is this process's. Package cas says what it costs if clocks are off by s: an interval of t admits what one of t + 2s
 // may. Memcached's own clock shows seconds only, and up to 3 s late; a process whose clock can't be right by that is
-// corrected, so that even one that is wrong by an hour is off by 3 s or so.
+// corrected, so that even one that is wrong by an hour is off by 3 s or so: from the first decision on a server on, which
+// therefore takes a round trip more.
 //
 // # What Memcached forgets
 //
@@ -36,7 +39,8 @@
 // A key belongs to one of the servers, the same for all processes that were given the same list. If that is down, its calls
 // fail; they are not moved to another server, where they would be admitted their limits again. A server that is added to the
 // list takes its share of the keys, which start afresh there, and moves no others. A proxy in between must send the commands of
-// a connection to one server only.
+// a connection to one server only, and end the connection when it loses the server. A server that runs with -C can't compare and
+// swap: calls fail.
 //
 // Whoever can write to Memcached can change every budget. A value that is not Halt's is an error that matches
 // halt.ErrCorrupt, and stays as it is.

@@ -248,7 +248,7 @@ func TestGivenUp(t *testing.T) {
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
 	for i := range 6 {
-		x := newExchange()
+		x := c.server.newExchange()
 		x.get(fmt.Sprint("k", i))
 		if err := c.start(x); err != nil {
 			t.Fatal(err)

@@ -55,12 +55,13 @@ func (r *register) Load(ctx context.Context, key string) (cas.Entry, error) {
 
 // load reads the entry of one of Memcached's keys.
 func (v *server) load(ctx context.Context, h uint64, key string) (cas.Entry, error) {
-	x := newExchange()
+	x := v.newExchange()
 	x.get(key)
 	if err := v.do(ctx, h, x, 0); err != nil {
 		return cas.Entry{}, err
 	}
 	defer x.release()
+	v.dated.Store(true) // a connection asks for it first
 	return x.entry(0)
 }
 
@@ -70,8 +71,16 @@ func (r *register) CompareAndSwap(
 ) (cas.Result, error) {
 	key = r.wireKey(key)
 	v, h := r.serverOf(key)
+	if !v.dated.Load() {
+		// What this process has decided so far it has by its own clock, which may be hours off. It is to decide once more.
+		now, err := v.load(ctx, h, key)
+		if err != nil {
+			return cas.Result{}, cas.NotDone(err)
+		}
+		return cas.Result{Found: true, Entry: now}, nil
+	}
 	for {
-		x := newExchange()
+		x := v.newExchange()
 		switch {
 		case value == nil:
 			x.remove(key, old.Version)
@@ -138,10 +147,15 @@ func (x *exchange) remove(key string, number uint64) {
 	x.send = append(x.send, "\r\n"...)
 }
 
+var errNoNumbers = errors.New("halt/memcached: the server can't compare and swap: it runs with -C, --disable-cas")
+
 // entry returns what the i-th answer, to a get, says.
 func (x *exchange) entry(i int) (cas.Entry, error) {
 	switch a := &x.replies[i]; a.status {
 	case statusValue:
+		if a.number == 0 {
+			return cas.Entry{}, errNoNumbers
+		}
 		return cas.Entry{Value: a.value, Version: a.number, Epoch: x.epoch | others}, nil
 	case statusMiss:
 		return cas.Entry{}, nil

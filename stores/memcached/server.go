@@ -6,6 +6,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	halt "github.com/halt-dev/halt/core"
@@ -22,6 +23,9 @@ type server struct {
 	o      *Options
 	clock  func() halt.Instant
 	offset cas.Offset
+	dated  atomic.Bool // its time is known, if it tells it
+
+	exchanges sync.Pool // for the next use
 
 	mu     sync.Mutex
 	conns  [lanes]*conn // nil: not connected
@@ -61,7 +65,8 @@ func (v *server) do(ctx context.Context, h uint64, x *exchange, epoch uint64) er
 		if err == nil {
 			x.epoch = c.epoch
 			if err = c.start(x); err != nil && !again {
-				continue // it broke a moment ago
+				v.drop(c) // it broke a moment ago
+				continue
 			}
 		}
 		if err != nil {
@@ -100,12 +105,13 @@ func (v *server) conn(lane int) (*conn, error) {
 	if ask {
 		v.asked = now
 	}
-	v.mu.Unlock()
-	if ask {
-		v.ask(c, now)
-	}
 	if fresh {
+		v.ask(c, now) // before anybody's question; nothing is sent yet
 		go c.dial()
+	}
+	v.mu.Unlock()
+	if ask && !fresh {
+		v.ask(c, now)
 	}
 	return c, nil
 }
@@ -120,7 +126,7 @@ const (
 
 // ask asks the server for its time.
 func (v *server) ask(c *conn, sent halt.Instant) {
-	x := newExchange()
+	x := v.newExchange()
 	x.send = append(x.send, "stats\r\n"...)
 	x.heard = func() {
 		if t := x.replies[0].time; t > 0 {

@@ -3,6 +3,7 @@ package haltmemcached
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -40,6 +41,7 @@ func TestNew(t *testing.T) {
 // A key that one process uses costs one set for each decision; its first use costs a get that is sent with the set.
 func TestRoundTrips(t *testing.T) {
 	s, server := newStore(t, &patient)
+	take(t, s, lasting(1).Charge("another", 1)) // the first decision on a server is two, for want of its time
 	for a := halt.TokenBucket; a <= halt.InFlight; a++ {
 		gets, sets := stat(t, server, "cmd_get"), stat(t, server, "cmd_set")
 		for range 20 {
@@ -178,6 +180,9 @@ func TestLongLives(t *testing.T) {
 	clock := cas.NewClock()
 	r := newRegister([]string{server.Addr()}, &Options{Timeout: patient.Timeout, Dial: new(net.Dialer).DialContext}, clock.Now)
 	defer r.servers[0].close()
+	if _, err := r.Load(t.Context(), "another"); err != nil { // it asks for the time first
+		t.Fatal(err)
+	}
 	const day = 24 * time.Hour
 	for i, life := range []time.Duration{30*day - 2*time.Second, 30*day - time.Second, 30 * day, 31 * day, 3650 * day, 36500 * day} {
 		key := fmt.Sprint("k", i)
@@ -211,6 +216,44 @@ func TestServersClock(t *testing.T) {
 			t.Errorf("with a clock that is off by %v, the server's is thought to be %v ahead", off, r.Ahead("k"))
 		}
 		r.servers[0].close()
+	}
+}
+
+// A process whose clock is wrong decides by the server's from its first decision on: what it writes counts for the others.
+func TestFirstDecision(t *testing.T) {
+	right, server := newStore(t, &patient)
+	for _, off := range []time.Duration{time.Hour, -time.Hour} {
+		o := patient
+		o.Dial = new(net.Dialer).DialContext
+		clock := func() halt.Instant { return halt.InstantOf(time.Now().Add(off)) }
+		r := newRegister([]string{server.Addr()}, &o, clock)
+		wrong, err := cas.New(r, &cas.Options{Timeout: o.Timeout, Clock: clock})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := halt.Policy{Name: "p", Limit: 1, Window: 10 * time.Minute}.Charge(off.String(), 1)
+		d, err := wrong.TakeOne(t.Context(), c)
+		if err != nil || !d.Allowed {
+			t.Errorf("%+v, %v", d, err)
+		}
+		if d := take(t, right, c); d.Allowed {
+			t.Errorf("after a decision by a clock that is off by %v: %+v", off, d)
+		}
+		r.servers[0].close()
+	}
+}
+
+// A server that can't compare and swap says so; its entries are not taken for something else.
+func TestDisabledCAS(t *testing.T) {
+	s, _ := newStore(t, &patient, "-C")
+	for range 2 {
+		_, err := s.TakeOne(t.Context(), lasting(5).Charge("k", 1))
+		if err != nil && (!errors.Is(err, halt.ErrStore) || !errors.Is(err, errNoNumbers)) {
+			t.Error(err)
+		}
+	}
+	if _, err := s.TakeOne(t.Context(), lasting(5).Charge("k", 1)); !errors.Is(err, errNoNumbers) {
+		t.Error(err)
 	}
 }
 
