@@ -198,3 +198,77 @@ func TestNew(t *testing.T) {
 		}
 	}
 }
+
+// far is a register whose answers take a while; what it is asked it does at once.
+type far struct {
+	transactions
+	takes time.Duration
+}
+
+func (r far) answer(ctx context.Context) error {
+	t := time.NewTimer(r.takes)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+func (r far) Load(ctx context.Context, key string) (Entry, error) {
+	e, err := r.transactions.Load(ctx, key)
+	if late := r.answer(ctx); late != nil {
+		return Entry{}, late
+	}
+	return e, err
+}
+
+func (r far) CompareAndSwap(ctx context.Context, key string, old Entry, value []byte, life time.Duration) (Result, error) {
+	result, err := r.transactions.CompareAndSwap(ctx, key, old, value, life)
+	if late := r.answer(ctx); late != nil {
+		return Result{}, late
+	}
+	return result, err
+}
+
+// Where the time is enough for one swap but not for two, calls succeed after the first ones have failed: what these have
+// learned, or written, is not forgotten. And a store that is alone with its key is not told of a contention.
+func TestFarRegister(t *testing.T) {
+	for _, takes := range []time.Duration{60 * time.Millisecond, 90 * time.Millisecond} {
+		bubble(t, func(t *testing.T) {
+			r := newRegister(NewClock().Now)
+			r.tells = true
+			p := lasting(1000)
+			take(t, open(t, r, Options{}), p.Charge("k", 1)) // so the first guess is wrong
+			s := open(t, far{transactions{r}, takes}, Options{Timeout: 100 * time.Millisecond})
+			failed := 0
+			for range 20 {
+				if _, err := s.TakeOne(context.Background(), p.Charge("k", 1)); err != nil {
+					failed++
+					if !errors.Is(err, halt.ErrDeadline) {
+						t.Errorf("%v for each answer: %v", takes, err)
+					}
+				}
+			}
+			if failed > 2 {
+				t.Errorf("%v for each answer: %d of 20 calls failed", takes, failed)
+			}
+		})
+	}
+}
+
+// A call of several charges that are decided one after the other ends by its time, too, however many answers it needs.
+func TestTimeoutOfSeveral(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRegister(NewClock().Now)
+		s := open(t, far{transactions{r}, 80 * time.Millisecond}, Options{Timeout: 100 * time.Millisecond})
+		s.several = nil
+		begun := time.Now()
+		ds := make([]halt.Decision, 2)
+		err := s.Take(context.Background(), []halt.Charge{lasting(9).Charge("k", 1), lasting(9).Charge("l", 1)}, ds)
+		if took := time.Since(begun); !errors.Is(err, halt.ErrDeadline) || took > 100*time.Millisecond {
+			t.Errorf("after %v: %v", took, err)
+		}
+	})
+}

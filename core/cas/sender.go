@@ -24,6 +24,7 @@ type sender struct {
 	states  []algorithm.State // of the charges of one call
 	changed []bool
 	swaps   []Swap
+	likely  bool // the swaps whose outcome is unknown may well have happened
 }
 
 // slot is one budget that the calls draw on.
@@ -163,12 +164,12 @@ func (l *slot) life(s *Store, now halt.Instant) time.Duration {
 func (f *sender) answer(err error) {
 	for i := range f.slots {
 		l := &f.slots[i]
-		if err != nil || l.err != nil {
-			f.s.memory.forget(l.key)
-		} else if l.used {
-			f.s.memory.put(l.key, l.entry, l.end+halt.Instant(2*f.s.o.Skew/time.Microsecond))
+		if err == nil && l.err == nil && !l.used {
+			continue
 		}
+		f.s.memory.put(l.key, f.guess(l, err), l.end+halt.Instant(2*f.s.o.Skew/time.Microsecond))
 	}
+	f.likely = false
 	for i, w := range f.calls {
 		if err != nil {
 			w.Answer(err)
@@ -178,6 +179,22 @@ func (f *sender) answer(err error) {
 	}
 	clear(f.calls)
 	f.calls = f.calls[:0]
+}
+
+// guess is what the slot's entry probably is from now on; the zero Entry if it had better be read. Even of calls that fail
+// something is kept: where a swap takes more than half of the Timeout, none would ever succeed that had to try twice.
+func (f *sender) guess(l *slot, err error) Entry {
+	switch {
+	case l.err != nil:
+		return Entry{}
+	case err == nil:
+		return l.entry
+	case f.likely && l.changed && f.s.several != nil: // which goes by values: the new version is not known
+		return Entry{Value: l.next}
+	case f.likely && l.changed || !l.confirmed:
+		return Entry{}
+	}
+	return l.entry
 }
 
 // abandon answers the calls that must not run twice, by the error that left it unknown whether they ran.

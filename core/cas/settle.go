@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -20,6 +21,9 @@ const (
 
 // errContention is what calls get whose key others kept writing.
 var errContention error = &halt.StoreError{Kind: halt.ErrContention}
+
+// errLate is what calls get if a swap from a wrong guess has taken most of their time. Nothing was written.
+var errLate error = &halt.StoreError{Kind: halt.ErrDeadline, Cause: errors.New("halt/cas: there is no time left for another swap")}
 
 // settle decides and swaps until all calls are answered.
 func (f *sender) settle(ctx context.Context) {
@@ -111,12 +115,14 @@ func (f *sender) swap(ctx context.Context, n nonce) (outcome, error) {
 		case done:
 			return swapped, nil
 		case err != nil && (isNotDone(err) || ctx.Err() != nil):
+			f.likely = doubt != nil || !isNotDone(err)
 			return failed, cmp.Or(doubt, typed(err)) // that nothing was written is true of this sending only
 		case err != nil:
 			doubt = typed(err)
 		}
 		if !found {
 			if err := f.load(ctx, f.involved()); err != nil {
+				f.likely = doubt != nil
 				return failed, cmp.Or(doubt, err)
 			}
 		}
@@ -131,6 +137,7 @@ func (f *sender) swap(ctx context.Context, n nonce) (outcome, error) {
 		}
 		// Nothing happened so far. A sending that is still on its way may yet swap, but then this one won't.
 	}
+	f.likely = true
 	return failed, doubt
 }
 
@@ -230,13 +237,17 @@ func panicked(r any) error { return fmt.Errorf("halt/cas: the register panicked:
 
 // pause waits after every few conflicts, the longer the more there were: some of the time that a swap takes, or many times
 // that. In between it is best to try at once upon what was found: each conflict is somebody's swap, and who hesitates loses
-// to those who don't. Its error is errContention if it would wait beyond until, or if there were too many.
+// to those who don't. Its error is errContention if it would wait beyond until, or if there were too many; but one conflict
+// alone, which a wrong guess makes, is no contention: then it is errLate.
 func pause(ctx context.Context, conflicts int, took time.Duration, until time.Time) (paused bool, err error) {
 	wait := time.Duration(0)
 	if conflicts%triesAtOnce == 0 {
 		wait = rand.N(min(max(took, 20*time.Microsecond), 20*time.Millisecond) << min(conflicts/triesAtOnce, 4))
 	}
 	if conflicts > mostConflicts || time.Now().Add(wait).After(until) {
+		if conflicts == 1 {
+			return false, errLate
+		}
 		return false, errContention
 	}
 	if wait == 0 {

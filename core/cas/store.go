@@ -129,7 +129,7 @@ func (s *Store) Take(ctx context.Context, cs []halt.Charge, ds []halt.Decision) 
 		ds[0], err = s.TakeOne(ctx, cs[0])
 		return err
 	case s.several == nil:
-		return halt.TakeEach(ctx, cs, ds, s.TakeOne)
+		return combine.TakeEach(ctx, s.o.Timeout, cs, ds, s.TakeOne)
 	}
 	return s.combiner.Take(ctx, together, cs, ds, struct{}{})
 }

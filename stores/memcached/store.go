@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/halt-dev/halt/core/cas"
@@ -73,9 +75,12 @@ func (o *Options) complete(servers []string) error {
 		wrong("New needs at least one server")
 	}
 	seen := make(map[string]bool)
-	for _, name := range servers {
-		if name == "" || seen[name] {
-			wrong("servers must be named, and each once: %q", name)
+	for i, name := range servers { // which is not told: somebody may have put a password into it
+		if !reachable(name) {
+			wrong("server %d must be host:port, or the absolute path of a Unix socket", i+1)
+		}
+		if seen[name] {
+			wrong("server %d is named twice", i+1)
 		}
 		seen[name] = true
 	}
@@ -92,6 +97,19 @@ func (o *Options) complete(servers []string) error {
 		o.Dial = new(net.Dialer).DialContext
 	}
 	return errors.Join(errs...)
+}
+
+// reachable tells whether a server's name is one that can be dialled.
+func reachable(name string) bool {
+	if strings.Contains(name, "/") {
+		return name[0] == '/'
+	}
+	host, port, err := net.SplitHostPort(name)
+	if err != nil || host == "" || strings.ContainsAny(host, "@ ") {
+		return false
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	return err == nil && n > 0
 }
 
 // Close closes the connections. What is under way fails, and so does every later call.

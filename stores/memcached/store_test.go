@@ -26,7 +26,7 @@ func TestNew(t *testing.T) {
 	}
 	for want, f := range map[string]func() (*Store, error){
 		"at least one server": func() (*Store, error) { return New(nil, nil) },
-		"each once":           func() (*Store, error) { return New([]string{"a:1", "a:1"}, nil) },
+		"twice":               func() (*Store, error) { return New([]string{"a:1", "a:1"}, nil) },
 		"Options.Prefix":      func() (*Store, error) { return New([]string{"a:1"}, &Options{Prefix: "a b"}) },
 		"100 bytes":           func() (*Store, error) { return New([]string{"a:1"}, &Options{Prefix: strings.Repeat("p", 101)}) },
 		"Options.Timeout":     func() (*Store, error) { return New([]string{"a:1"}, &Options{Timeout: -1}) },
@@ -34,6 +34,19 @@ func TestNew(t *testing.T) {
 	} {
 		if s, err := f(); s != nil || !strings.Contains(fmt.Sprint(err), want) {
 			t.Errorf("%s: %v", want, err)
+		}
+	}
+	for _, server := range []string{
+		"", "localhost", ":11211", "host:", "host:0", "host:65536", "host:x", "host:11211 ", " host:11211", "memcached://host:11211",
+		"user:hunter2@host:11211", "hunter2@host:11211", "a/socket",
+	} {
+		if s, err := New([]string{server}, nil); s != nil || err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: %v", server, err)
+		}
+	}
+	for _, server := range []string{"127.0.0.1:11211", "[::1]:11211", "cache.internal:1", "/run/memcached.sock"} {
+		if _, err := New([]string{server}, nil); err != nil {
+			t.Errorf("%q: %v", server, err)
 		}
 	}
 }

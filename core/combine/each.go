@@ -1,0 +1,40 @@
+package combine
+
+import (
+	"context"
+	"time"
+
+	halt "github.com/halt-dev/halt/core"
+)
+
+// TakeEach is halt.TakeEach within a time, for stores that decide the charges of a call one after the other. It returns when
+// the call is decided, when ctx ends, or after the timeout, with an error that matches halt.ErrDeadline; what has to be given
+// back is given back even then. one may be called after it has returned.
+func TakeEach(ctx context.Context, timeout time.Duration, cs []halt.Charge, ds []halt.Decision,
+	one func(context.Context, halt.Charge) (halt.Decision, error),
+) error {
+	if err := ctx.Err(); err != nil {
+		return ended(err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	own := append([]halt.Charge(nil), cs...) // the caller's may have another use by the time that one sees them
+	decided := make([]halt.Decision, len(cs))
+	done := make(chan error, 1)
+	go func() {
+		defer cancel()
+		done <- halt.TakeEach(ctx, own, decided, one)
+	}()
+	select {
+	case err := <-done:
+		copy(ds, decided)
+		return err
+	case <-ctx.Done():
+		select {
+		case err := <-done: // the answer came at the same moment
+			copy(ds, decided)
+			return err
+		default:
+			return ended(ctx.Err())
+		}
+	}
+}
