@@ -9,8 +9,10 @@ import (
 
 // The kinds of failure, to be matched with [errors.Is]. A refusal is none of them: it is a [Decision].
 //
-// Of the last four, and of context.Canceled if the caller's own context was, the meaning is the same: it is unknown whether the call was spent. Repeating a Take can only admit
-// less than the policy allows; a Credit or a Debit must not be repeated.
+// After one of the last four, and after context.Canceled if the caller's own context was, take it as unknown whether the call
+// was spent, unless the store's documentation says of a case that it was not. Repeating a Take can only admit less than the
+// policy allows; a Credit or a Debit must not be repeated. An ErrDeadline matches context.DeadlineExceeded whether the store's
+// time or the caller's was up: the caller's ctx.Err() tells.
 var (
 	// ErrInvalidPolicy: the policy can't be used; see [InvalidError] for its faults.
 	ErrInvalidPolicy = errors.New("halt: invalid policy")

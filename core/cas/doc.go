@@ -22,4 +22,9 @@
 //
 // They are one atomic step at one instant if the register can swap several entries at once ([TransactionRegister]). Otherwise
 // halt.TakeEach decides them, which may refuse falsely under contention and never admits too much.
+//
+// # A register of your own
+//
+// Package castest holds a register against the contract, its atomicity above all. Package storetest holds the store over it
+// against every rule of a halt.Store; but that store makes no two swaps of a key race, so it needs castest beside.
 package cas

@@ -43,7 +43,8 @@ type Options struct {
 // Store is a [halt.Store] over a [Register]. It is safe for concurrent use. See the package's documentation for what it
 // promises.
 //
-// It starts goroutines only while calls are on their way and needs no closing.
+// It starts goroutines only while calls are on their way, which end some 100 ms later, and needs no closing. In a bubble of
+// testing/synctest let that time pass before the test ends.
 type Store struct {
 	reg      Register
 	several  TransactionRegister // nil: the register isn't one

@@ -52,6 +52,9 @@
 // admits less, and a Credit or a Debit is an error. An item that is not Halt's matches halt.ErrCorrupt, for the calls that meet
 // it, and stays as it is.
 //
+// A new process needs time for DNS, TLS and credentials, and its first decision for a read more: let it make one Peek at its
+// start, with a context that waits for longer than a Timeout if it has to be repeated, and give Timeout room for three round trips.
+//
 // # What is not promised
 //
 // In a global table each region would admit the whole limit: use a table of one region. Deleting the table or its items

@@ -37,7 +37,8 @@ type Options struct {
 // Store is a [halt.Store] in a table of DynamoDB. It is safe for concurrent use by any number of goroutines and processes. See
 // the package's documentation for what it promises.
 //
-// It starts goroutines only while calls are on their way and needs no closing. The client stays the caller's.
+// It starts goroutines only while calls are on their way, or were a moment ago, and needs no closing. The client stays the
+// caller's.
 type Store struct{ *cas.Store }
 
 // New returns a store in the table, which must be as [CreateTable] makes it. It sends nothing.
