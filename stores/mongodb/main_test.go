@@ -49,9 +49,12 @@ func runTests(m *testing.M) int {
 	ExampleURI = os.Getenv("HALT_TEST_MONGODB_URI")
 	if isSecantus = ExampleURI == ""; isSecantus {
 		ExampleURI = uriOf(testserver.MongoDB(tb))
-		// It takes more than a millisecond of a processor for what MongoDB does in a tenth: the suite does less, as with -short.
-		if err := flag.Set("test.short", "true"); err != nil {
-			tb.Fatal(err)
+		// It takes more than a millisecond of a processor for what MongoDB does in a tenth: the suite does less, as with -short. And
+		// it waits most of the time, so that more tests run at once than there are processors.
+		for name, value := range map[string]string{"test.short": "true", "test.parallel": "4"} {
+			if err := flag.Set(name, value); err != nil {
+				tb.Fatal(err)
+			}
 		}
 	}
 	client := connect(tb, ExampleURI)

@@ -50,7 +50,8 @@ func (p *plans) of(b *batch, id documentID, c clock) (bson.Raw, stages, error) {
 	}
 	filter := made.withID(id)
 	update := stages(bytes.Clone(made.stages))
-	setNonce(filter, b.nonce)
+	// Not in the _id, which may hold the spare number's bytes, too: its end is the caller's key.
+	setNonce(filter[len(filter)-len(made.filter):], b.nonce)
 	setNonce(update, b.nonce)
 	return filter, update, nil
 }

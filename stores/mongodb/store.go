@@ -51,7 +51,8 @@ type Store struct {
 
 // New returns a store in the collection, which should be Halt's alone. It sends nothing.
 //
-// Whatever the collection's own options are, the store writes with write concern majority and reads from the primary.
+// Whatever the collection's own options are, the store writes with write concern majority, reads from the primary, and writes
+// numbers as what they are.
 func New(collection *mongo.Collection, o *Options) (*Store, error) {
 	var opts Options
 	if o != nil {
@@ -69,7 +70,9 @@ func New(collection *mongo.Collection, o *Options) (*Store, error) {
 	s.collection = collection.Clone(options.Collection().
 		SetWriteConcern(writeconcern.Majority()).
 		SetReadConcern(readconcern.Local()).
-		SetReadPreference(readpref.Primary()))
+		SetReadPreference(readpref.Primary()).
+		SetBSONOptions(&options.BSONOptions{}). // a client's IntMinSize would make int32s of them
+		SetRegistry(bson.NewRegistry()))
 	s.calls = combine.New(combine.Options{Timeout: opts.Timeout, MaxBatch: mostCalls, InFlight: 1},
 		func() combine.Sender[documentID, struct{}] { return &sender{store: s} })
 	return s, nil
@@ -106,33 +109,19 @@ func (s *Store) Take(ctx context.Context, cs []halt.Charge, ds []halt.Decision) 
 	case len(cs) > mostCharges:
 		return &halt.StoreError{Kind: halt.ErrInvalidCharge, Cause: fmt.Errorf("halt/mongodb: a call of more than %d charges", mostCharges)}
 	}
+	if s.topology.Load() == topologyUnknown { // what is asked for then takes of the call's own time
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.timeout)
+		defer cancel()
+	}
 	transactions, err := s.transactions(ctx)
 	if err != nil {
 		return err
 	}
 	if !transactions {
-		return s.takeEach(ctx, cs, ds)
+		return combine.TakeEach(ctx, s.timeout, cs, ds, s.TakeOne)
 	}
 	return s.calls.Take(ctx, documentID{}, cs, ds, struct{}{})
-}
-
-// takeEach is Take where there are no transactions. Giving back goes on after the caller has left.
-func (s *Store) takeEach(ctx context.Context, cs []halt.Charge, ds []halt.Decision) error {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	own := append([]halt.Charge(nil), cs...)
-	decided := make([]halt.Decision, len(cs))
-	done := make(chan error, 1)
-	go func() {
-		defer cancel()
-		done <- halt.TakeEach(ctx, own, decided, s.TakeOne)
-	}()
-	select {
-	case err := <-done:
-		copy(ds, decided)
-		return err
-	case <-ctx.Done():
-		return typed(ctx.Err())
-	}
 }
 
 // Reset forgets what key has used under p, its shadow's budget and blocks included.
@@ -155,13 +144,11 @@ const (
 	topologyStandalone
 )
 
-// transactions tells whether calls of several charges can be transactions. It asks once.
+// transactions tells whether calls of several charges can be transactions. It asks once, and ctx has to end.
 func (s *Store) transactions(ctx context.Context) (bool, error) {
 	if t := s.topology.Load(); t != topologyUnknown {
 		return t == topologyTransactions, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
 	hello, err := s.collection.Database().RunCommand(ctx, bson.D{{Key: "hello", Value: 1}}).Raw()
 	if err != nil {
 		return false, typed(err)

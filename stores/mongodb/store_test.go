@@ -2,8 +2,10 @@ package haltmongo
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -145,6 +147,53 @@ func TestDocumentIDs(t *testing.T) {
 			seen[id] = key
 			if v := id.value(); len(v.Data) > longestID || (v.Subtype != 0) != id.hashed {
 				t.Errorf("%d bytes of subtype %d", len(v.Data), v.Subtype)
+			}
+		}
+	}
+}
+
+// Nothing in a key, which may be anybody's choice, is taken for a part of the update. Its number's place holder once was: then
+// each call found another document, and no limit.
+func TestKeyHoldsSpareNonce(t *testing.T) {
+	s := newStore(t, &patient)
+	spare := string(binary.LittleEndian.AppendUint64(nil, uint64(spareNonce)))
+	for _, key := range []string{spare, "user:" + spare, spare + spare + "x"} {
+		for _, want := range []bool{true, false} {
+			if d := take(t, s, lasting(1).Charge(key, 1)); d.Allowed != want {
+				t.Errorf("%q: %+v, want allowed: %t", key, d, want)
+			}
+		}
+	}
+}
+
+// The documents are the same whatever the client does to the numbers of others.
+func TestClientOptions(t *testing.T) {
+	ctx := context.Background()
+	registry := bson.NewRegistry()
+	registry.RegisterKindEncoder(reflect.Int64, bson.ValueEncoderFunc(func(_ bson.EncodeContext, w bson.ValueWriter, v reflect.Value) error {
+		return w.WriteString(fmt.Sprint(v.Int()))
+	}))
+	for name, o := range map[string]*options.ClientOptions{
+		"IntMinSize": options.Client().SetBSONOptions(&options.BSONOptions{IntMinSize: true}),
+		"a registry": options.Client().SetRegistry(registry),
+	} {
+		client, err := mongo.Connect(o.ApplyURI(ExampleURI))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = client.Disconnect(ctx) })
+		s := open(t, newCollection(t, client), &patient)
+		p, q := lasting(10), lasting(10)
+		q.Name, q.Algorithm = "other", halt.SlidingWindow
+		for range 3 {
+			ds := make(halt.Decisions, 2)
+			if err := s.Take(ctx, []halt.Charge{p.Charge("k", 1), q.Charge("k", 1)}, ds); err != nil || !ds.Allowed() {
+				t.Errorf("%s: a call of two: %+v, %v", name, ds, err)
+			}
+		}
+		for _, p := range []halt.Policy{p, q} {
+			if d, err := s.TakeOne(ctx, p.Charge("k", 1)); err != nil || d.Remaining != 6 {
+				t.Errorf("%s, %s: %+v, %v", name, p.Name, d, err)
 			}
 		}
 	}

@@ -25,14 +25,14 @@
 //
 // # What must be in the database
 //
-// A schema of its own, "halt" unless [Options].Schema says otherwise, with a table of budgets and three functions. [Migrate] makes
+// A schema of its own, "halt" unless [Options].Schema says otherwise, with a table of budgets, one of its own version, and three functions. [Migrate] makes
 // it, or any tool that runs the statements of [Schema]. The functions run with the rights of who made them (SECURITY DEFINER),
 // so a service needs no more than
 //
 //	GRANT USAGE ON SCHEMA halt TO app;
 //	GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA halt TO app;
 //
-// and can neither read the table nor write numbers of its own into it.
+// and reaches the table by these functions alone. The owner should be no superuser.
 //
 // Rows of budgets that are as ones never seen stay until [Store.Sweep] deletes them, which a service calls now and then, or
 // its traffic does by [Options].SweepEvery.

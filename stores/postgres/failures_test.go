@@ -221,6 +221,7 @@ func TestLockedRow(t *testing.T) {
 	o := Options{Timeout: 4 * time.Second} // a quarter of which is the longest wait
 	for _, made := range []bool{true, false} {
 		t.Run(fmt.Sprintf("there=%t", made), func(t *testing.T) {
+			t.Parallel() // it waits nearly all the time
 			s, pool := newStore(t, &o)
 			p := lasting(1000)
 			locked := p.Charge("locked", 1)
@@ -237,6 +238,15 @@ func TestLockedRow(t *testing.T) {
 			fill(t, pool)
 			connections := pool.Stat().NewConnsCount()
 			var wg sync.WaitGroup
+			for n := range 2 { // both batches that there may be, one waiting behind the other: all others wait for these
+				wg.Go(func() {
+					err := s.Take(context.Background(), []halt.Charge{locked, p.Charge("beside", 1)}, make([]halt.Decision, 2))
+					if !tooLate(err) {
+						t.Errorf("a call of two: %v", err)
+					}
+				})
+				eventually(t, "the call waits for the row", func() bool { return waiting(t, s, pool) > n })
+			}
 			for i := range 24 {
 				wg.Go(func() {
 					c := p.Charge(fmt.Sprint("other", i), 1)
@@ -249,12 +259,6 @@ func TestLockedRow(t *testing.T) {
 					}
 				})
 			}
-			wg.Go(func() {
-				err := s.Take(context.Background(), []halt.Charge{locked, p.Charge("beside", 1)}, make([]halt.Decision, 2))
-				if !tooLate(err) {
-					t.Errorf("a call of two: %v", err)
-				}
-			})
 			wg.Wait()
 			if d := take(t, s, p.Charge("beside", 0)); d.Remaining != 1000 {
 				t.Errorf("beside a locked row %d were spent", 1000-d.Remaining)

@@ -46,13 +46,17 @@ func (f *flight) run(ctx context.Context) {
 	careful := false
 	for attempt := 0; len(f.entries) > 0; attempt++ {
 		f.request.build(f.entries)
-		answer, err := f.store.ask(ctx, f.request, careful)
+		careful = careful || attempt == 0 && len(f.request.keys) > 1 && f.store.wary()
+		answer, err := f.store.ask(ctx, f.request, careful, attempt)
 		f.again = f.again[:0]
 		what := failed
 		if err == nil {
 			f.again, err = f.request.decide(f.store, answer, f.again)
 		} else {
 			what = outcomeOf(err)
+		}
+		if what == blocked {
+			f.store.blocked.Store(time.Now().UnixNano())
 		}
 		careful = what == blocked && len(f.request.keys) > 1 && !careful
 		if err != nil {
@@ -87,19 +91,31 @@ func (f *flight) settle(what outcome, err error, last bool) {
 }
 
 // ask runs the function.
-func (s *Store) ask(ctx context.Context, r *request, careful bool) (string, error) {
+func (s *Store) ask(ctx context.Context, r *request, careful bool, attempt int) (string, error) {
 	return s.query(ctx, s.decideSQL,
 		r.keysText(), r.policiesText(s.serverNow()), r.callsText(), strconv.FormatInt(int64(s.testClock()), 10),
-		s.patience(careful), strconv.FormatBool(careful))
+		s.patience(careful, attempt), strconv.FormatBool(careful))
 }
 
 // patience returns for how many ms a statement waits for a locked row. A batch that has waited for so long in vain is sent
-// again and does not wait for such rows; only the calls that need them are then sent a third time, and wait once more.
-func (s *Store) patience(careful bool) string {
-	if careful {
-		return "1"
+// again and does not wait for such rows; only the calls that need them are then sent a third time, and wait once more. Who
+// waits behind another who waits does so for twice as long: for his turn, then for the row.
+func (s *Store) patience(careful bool, attempt int) string {
+	wait := s.timeout / 4
+	switch {
+	case careful:
+		wait = 0
+	case attempt > 0:
+		wait /= 2
 	}
-	return strconv.FormatInt(max(1, (s.timeout/4).Milliseconds()), 10)
+	return strconv.FormatInt(max(1, wait.Milliseconds()), 10)
+}
+
+// wary tells whether somebody has lately kept a row locked. Batches then wait for no row at first, so that the calls on others
+// are answered at once: those behind a batch that waits have little time left.
+func (s *Store) wary() bool {
+	last := s.blocked.Load()
+	return last != 0 && s.single == nil && time.Since(time.Unix(0, last)) < 2*s.timeout
 }
 
 // query runs a statement in a transaction of its own that is READ COMMITTED.

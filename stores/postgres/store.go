@@ -31,6 +31,7 @@ type Store struct {
 	inTx      bool          // the connection is a transaction of the caller's
 	flights   sync.Pool     // of single connections
 	explicit  atomic.Bool   // statements need a transaction, since the sessions' default is not READ COMMITTED
+	blocked   atomic.Int64  // when a batch last waited for a locked row in vain, in ns since the Unix epoch
 	ahead     clockOffset
 	now       func() halt.Instant // what the function takes for the time; nil, but in tests: PostgreSQL's own clock
 	sweeper   sweeper

@@ -120,6 +120,7 @@ func TestHOT(t *testing.T) {
 		wg.Wait()
 	}
 	var all, hot int64
+	pool.Reset() // a session that ends tells its statistics, one that is idle only after ten seconds
 	eventually(t, "the statistics are there", func() bool {
 		if err := pool.QueryRow(context.Background(), "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relid = $1::regclass", table).Scan(&all, &hot); err != nil {
 			t.Fatal(err)
