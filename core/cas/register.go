@@ -7,7 +7,8 @@ import (
 )
 
 // Register is a database that can compare and swap. All methods may be called concurrently; they must heed ctx's end, and
-// keep none of the slices that they are given. A panic of theirs becomes an error.
+// keep none of the slices that they are given. What they return must stay as it is; the store does not write into it. A panic
+// of theirs becomes an error.
 //
 // Its errors reach the caller as the cause of a halt.StoreError, unless they are of one of halt's kinds already. They must
 // not tell the key.
@@ -16,11 +17,12 @@ type Register interface {
 	// returns the zero Entry.
 	Load(ctx context.Context, key string) (Entry, error)
 	// CompareAndSwap replaces the entry of key by value, to be kept for at least life, if the entry is still old: the zero
-	// Entry stands for none. If value is nil the entry is to be removed.
+	// Entry stands for none. If value is nil the entry is to be removed, and life has no meaning.
 	//
 	// If it did, it returns Swapped, with the version of the new entry if there are versions. Otherwise it returns the entry
 	// that it found in the way, if the database tells (Found), so that no Load is needed. After an error it is unknown
-	// whether it swapped, unless that is NotDone's.
+	// whether it swapped, unless that is NotDone's. It may decline, neither Swapped nor Found, although the entry is old: that
+	// costs another try.
 	//
 	// No two swaps of a key have the same value, so one that is sent twice swaps at most once. But if an earlier sending's
 	// outcome is unknown, then that a later one did not swap tells nothing: a register that sends again by itself, or whose

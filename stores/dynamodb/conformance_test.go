@@ -16,8 +16,17 @@ import (
 
 	halt "github.com/halt-dev/halt/core"
 	"github.com/halt-dev/halt/core/cas"
+	"github.com/halt-dev/halt/core/cas/castest"
 	"github.com/halt-dev/halt/core/storetest"
 )
+
+// The register by itself, against the suite of package castest.
+func TestRegisterContract(t *testing.T) {
+	handle := func(testing.TB) cas.Register {
+		return &register{client: connect(Endpoint), table: Table, clock: cas.NewClock().Now}
+	}
+	castest.Run(t, castest.Harness{New: handle, Another: func(tb testing.TB, _ cas.Register) cas.Register { return handle(tb) }})
+}
 
 // The suite, in real time.
 func TestStore(t *testing.T) {

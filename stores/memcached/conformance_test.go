@@ -11,8 +11,21 @@ import (
 	"time"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/cas"
+	"github.com/halt-dev/halt/core/cas/castest"
 	"github.com/halt-dev/halt/core/storetest"
 )
+
+// The register by itself, against the suite of package castest.
+func TestRegisterContract(t *testing.T) {
+	_, server := newStore(t, &patient)
+	handle := func(tb testing.TB) cas.Register {
+		tb.Helper()
+		o := patient
+		return open(tb, &o, server.Addr()).register
+	}
+	castest.Run(t, castest.Harness{New: handle, Another: func(tb testing.TB, _ cas.Register) cas.Register { return handle(tb) }})
+}
 
 func TestConformance(t *testing.T) {
 	addrs := servers(t, 3)
