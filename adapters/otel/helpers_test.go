@@ -167,12 +167,5 @@ func (s *store) Take(ctx context.Context, cs []halt.Charge, ds []halt.Decision) 
 	return s.Store.Take(ctx, cs, ds)
 }
 
-func (s *store) TakeOne(ctx context.Context, c halt.Charge) (halt.Decision, error) {
-	if err := s.take(); err != nil {
-		return halt.Decision{}, err
-	}
-	return s.Store.TakeOne(ctx, c)
-}
-
 // failing is a store that fails in this way.
 func failing(err error) *store { return &store{memory.New(nil), func() error { return err }} }

@@ -29,13 +29,6 @@ func (u *unreliable) Take(ctx context.Context, cs []halt.Charge, ds []halt.Decis
 	return u.Store.Take(ctx, cs, ds)
 }
 
-func (u *unreliable) TakeOne(ctx context.Context, c halt.Charge) (halt.Decision, error) {
-	if u.down.Load() {
-		return halt.Decision{}, errDown
-	}
-	return u.Store.TakeOne(ctx, c)
-}
-
 // kind is one kind of request of the scene.
 type kind struct {
 	route   string

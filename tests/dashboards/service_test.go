@@ -137,17 +137,17 @@ type store struct {
 
 func (s *store) Name() string { return s.name }
 
-func (s *store) TakeOne(ctx context.Context, c halt.Charge) (halt.Decision, error) {
+func (s *store) Take(ctx context.Context, cs []halt.Charge, ds []halt.Decision) error {
 	if s.err != nil {
-		return halt.Decision{}, s.err
+		return s.err
 	}
 	t := time.NewTimer(s.delay)
 	defer t.Stop()
 	select {
 	case <-t.C:
-		return s.Store.TakeOne(ctx, c)
+		return s.Store.Take(ctx, cs, ds)
 	case <-ctx.Done():
-		return halt.Decision{}, ctx.Err()
+		return ctx.Err()
 	}
 }
 
