@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -26,19 +25,11 @@ const endpointEnv = "HALT_TEST_DYNAMODB_ENDPOINT"
 var Endpoint, Table string
 
 func TestMain(m *testing.M) {
-	if job := os.Getenv(childEnv); job != "" {
-		if err := child(job); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	os.Exit(runTests(m))
+	processes.Child()
+	os.Exit(testserver.Main(m, before))
 }
 
-func runTests(m *testing.M) int {
-	tb := new(mainTB)
-	defer tb.end()
+func before(tb testing.TB) {
 	if Endpoint = os.Getenv(endpointEnv); Endpoint == "" {
 		Endpoint = "http://" + testserver.DynamoDB(tb).Addr()
 		tb.Logf("on DynamoDB Local at %s", Endpoint)
@@ -46,41 +37,6 @@ func runTests(m *testing.M) int {
 		tb.Logf("on %s", Endpoint)
 	}
 	Table = newTable(tb, connect(Endpoint))
-	return m.Run()
-}
-
-// mainTB is what starting a server needs of a test.
-type mainTB struct {
-	testing.TB // of which nothing else is called
-	cleanups   []func()
-	failed     bool
-}
-
-func (*mainTB) Helper() {}
-
-func (*mainTB) Name() string { return "main" }
-
-func (m *mainTB) Cleanup(f func()) { m.cleanups = append(m.cleanups, f) }
-
-func (m *mainTB) Logf(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
-
-func (m *mainTB) Failed() bool { return m.failed }
-
-func (m *mainTB) Errorf(format string, args ...any) {
-	m.failed = true
-	m.Logf(format, args...)
-}
-
-func (m *mainTB) Fatalf(format string, args ...any) {
-	m.Errorf(format, args...)
-	m.end()
-	os.Exit(1)
-}
-
-func (m *mainTB) end() {
-	for _, f := range slices.Backward(m.cleanups) {
-		f()
-	}
 }
 
 var ctx = context.Background()

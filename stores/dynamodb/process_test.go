@@ -2,145 +2,27 @@ package haltdynamo
 
 import (
 	"fmt"
-	"os"
-	"os/exec"
-	"strconv"
-	"strings"
 	"testing"
-	"time"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/storetest"
 )
 
-// What tells this test's program that it is a child, and what it is to do: the server, the table, the prefix, the algorithm, the
-// limit, and how many children are to begin at once.
-const childEnv = "HALT_DYNAMODB_CHILD"
-
-// child takes from one key, in eight goroutines, until nothing is left, and prints a dot for whatever it was admitted. A dot
-// is printed before the next is asked for: one that is killed has at most eight that it did not print.
-func child(job string) error {
-	var endpoint, table, prefix string
-	var algorithm, limit, together int
-	if _, err := fmt.Sscan(job, &endpoint, &table, &prefix, &algorithm, &limit, &together); err != nil {
-		return err
-	}
-	s, err := New(connect(endpoint), table, &Options{Prefix: prefix, Timeout: patient.Timeout})
-	if err != nil {
-		return err
-	}
-	gate := lasting(int64(together)).Charge("gate", 1)
-	for d := (halt.Decision{Remaining: 1}); d.Remaining > 0; gate.Cost = 0 {
-		if d, err = s.TakeOne(ctx, gate); err != nil {
-			return err
+// Processes with clients of their own share a table.
+var processes = storetest.Processes{
+	Open: func(job string) (halt.Store, error) {
+		var endpoint, table, prefix string
+		if _, err := fmt.Sscan(job, &endpoint, &table, &prefix); err != nil {
+			return nil, err
 		}
-	}
-	c := processPolicy(halt.Algorithm(algorithm), int64(limit)).Charge("shared", 1)
-	errs := make(chan error, childCallers)
-	for range childCallers {
-		go func() {
-			for {
-				d, err := s.TakeOne(ctx, c)
-				if err != nil || !d.Allowed {
-					errs <- err
-					return
-				}
-				if _, err := os.Stdout.WriteString("."); err != nil {
-					errs <- err
-					return
-				}
-			}
-		}()
-	}
-	for range childCallers {
-		if err := <-errs; err != nil {
-			return err
-		}
-	}
-	return nil
+		return New(connect(endpoint), table, &Options{Prefix: prefix, Timeout: patient.Timeout})
+	},
+	New: func(tb testing.TB) (string, halt.Store) {
+		tb.Helper()
+		o := fresh(patient)
+		return fmt.Sprint(Endpoint, " ", Table, " ", o.Prefix), newStore(tb, connect(Endpoint), o)
+	},
+	Limit: 600, KilledLimit: 1000, Kills: 4, KilledAlgorithms: []halt.Algorithm{halt.TokenBucket, halt.SlidingWindow},
 }
 
-const (
-	childCallers = 8
-	children     = 4
-)
-
-func processPolicy(a halt.Algorithm, limit int64) halt.Policy {
-	p := halt.Policy{Name: "shared", Algorithm: a, Limit: limit, Window: 1000 * 24 * time.Hour}
-	if a == halt.LeakyBucket {
-		p.Burst = limit - 1
-	}
-	return p
-}
-
-// startChild starts a process that takes.
-func startChild(t *testing.T, prefix string, a halt.Algorithm, limit, together int) (*exec.Cmd, *strings.Builder) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^$")
-	out := new(strings.Builder)
-	cmd.Stdout, cmd.Stderr = out, os.Stderr
-	cmd.Env = append(os.Environ(), childEnv+"="+fmt.Sprint(Endpoint, " ", Table, " ", prefix, " ", int(a), " ", limit, " ", together))
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return cmd, out
-}
-
-// Four processes with clients of their own share one key: together they are admitted exactly the limit.
-func TestProcesses(t *testing.T) {
-	const limit = 600
-	for a := halt.TokenBucket; a <= halt.InFlight; a++ {
-		t.Run(a.String(), func(t *testing.T) {
-			prefix := fresh(patient).Prefix
-			var cmds []*exec.Cmd
-			var outs []*strings.Builder
-			for range children {
-				cmd, out := startChild(t, prefix, a, limit, children)
-				cmds, outs = append(cmds, cmd), append(outs, out)
-			}
-			admitted := 0
-			for i, cmd := range cmds {
-				if err := cmd.Wait(); err != nil {
-					t.Error(err)
-				}
-				admitted += strings.Count(outs[i].String(), ".")
-			}
-			if admitted != limit {
-				t.Errorf("%d were admitted of %d", admitted, limit)
-			}
-		})
-	}
-}
-
-// Processes that are killed at any moment cost at most what was on its way to them, and never make for more.
-func TestProcessesKilled(t *testing.T) {
-	const limit, killed = 1000, 4
-	for _, a := range []halt.Algorithm{halt.TokenBucket, halt.SlidingWindow} {
-		t.Run(a.String(), func(t *testing.T) {
-			o := fresh(patient)
-			s := newStore(t, connect(Endpoint), o)
-			p := processPolicy(a, limit)
-			admitted := 0
-			for n := range killed {
-				cmd, out := startChild(t, o.Prefix, a, limit, 1)
-				// It is killed when it has taken its share, more or less.
-				eventually(t, "it has begun", func() bool {
-					d := take(t, s, p.Charge("shared", 0))
-					return limit-d.Remaining > int64(n*limit/(killed+1))
-				})
-				if err := cmd.Process.Kill(); err != nil {
-					t.Error(err)
-				}
-				_ = cmd.Wait() // it was killed
-				admitted += strings.Count(out.String(), ".")
-			}
-			cmd, out := startChild(t, o.Prefix, a, limit, 1)
-			if err := cmd.Wait(); err != nil {
-				t.Error(err)
-			}
-			admitted += strings.Count(out.String(), ".")
-			if lost := limit - admitted; lost < 0 || lost > killed*childCallers {
-				t.Errorf("%s admitted, of %d, with %d processes killed", strconv.Itoa(admitted), limit, killed)
-			}
-		})
-	}
-}
+func TestProcesses(t *testing.T) { processes.Run(t) }

@@ -1,146 +1,29 @@
 package haltmemcached
 
 import (
-	"context"
+	"crypto/rand"
 	"fmt"
-	"os"
-	"os/exec"
-	"strings"
 	"testing"
-	"time"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/storetest"
 )
 
-// What tells this test's program that it is a child, and what it is to do: the server, the algorithm, the limit.
-const childEnv = "HALT_MEMCACHED_CHILD"
-
-// child takes from one key, in eight goroutines, until nothing is left, and prints a dot for whatever it was admitted. A dot
-// is printed before the next is asked for: one that is killed has at most eight that it did not print.
-func child(job string) error {
-	var addr string
-	var algorithm, limit int
-	if _, err := fmt.Sscan(job, &addr, &algorithm, &limit); err != nil {
-		return err
-	}
-	s, err := New([]string{addr}, &patient)
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	c := processPolicy(halt.Algorithm(algorithm), int64(limit)).Charge("shared", 1)
-	errs := make(chan error, childCallers)
-	for range childCallers {
-		go func() {
-			for {
-				d, err := s.TakeOne(context.Background(), c)
-				if err != nil || !d.Allowed {
-					errs <- err
-					return
-				}
-				if _, err := os.Stdout.WriteString("."); err != nil {
-					errs <- err
-					return
-				}
-			}
-		}()
-	}
-	for range childCallers {
-		if err := <-errs; err != nil {
-			return err
+// Processes with connections of their own share a server.
+var processes = storetest.Processes{
+	Open: func(job string) (halt.Store, error) {
+		var addr, prefix string
+		if _, err := fmt.Sscan(job, &addr, &prefix); err != nil {
+			return nil, err
 		}
-	}
-	return nil
+		return New([]string{addr}, &Options{Prefix: prefix, Timeout: patient.Timeout})
+	},
+	New: func(tb testing.TB) (string, halt.Store) {
+		tb.Helper()
+		addr, prefix := servers(tb, 1)[0], rand.Text()+":"
+		return fmt.Sprint(addr, " ", prefix), open(tb, &Options{Prefix: prefix, Timeout: patient.Timeout}, addr)
+	},
+	Limit: 2000, KilledLimit: 6000, Kills: 4,
 }
 
-const (
-	childCallers = 8
-	children     = 4
-)
-
-func processPolicy(a halt.Algorithm, limit int64) halt.Policy {
-	p := halt.Policy{Name: "shared", Algorithm: a, Limit: limit, Window: 1000 * 24 * time.Hour}
-	if a == halt.LeakyBucket {
-		p.Burst = limit - 1
-	}
-	return p
-}
-
-// startChild starts a process that takes.
-func startChild(t *testing.T, addr string, a halt.Algorithm, limit int) (*exec.Cmd, *strings.Builder) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^$")
-	out := new(strings.Builder)
-	cmd.Stdout, cmd.Stderr = out, os.Stderr
-	cmd.Env = append(os.Environ(), childEnv+"="+fmt.Sprint(addr, " ", int(a), " ", limit))
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return cmd, out
-}
-
-// Four processes with connections of their own share one key: together they are admitted exactly the limit.
-func TestProcesses(t *testing.T) {
-	addr := servers(t, 1)[0]
-	const limit = 2000
-	for a := halt.TokenBucket; a <= halt.InFlight; a++ {
-		t.Run(a.String(), func(t *testing.T) {
-			if err := open(t, &patient, addr).Reset(context.Background(), processPolicy(a, limit), "shared"); err != nil {
-				t.Fatal(err)
-			}
-			var cmds []*exec.Cmd
-			var outs []*strings.Builder
-			for range children {
-				cmd, out := startChild(t, addr, a, limit)
-				cmds, outs = append(cmds, cmd), append(outs, out)
-			}
-			admitted := 0
-			for i, cmd := range cmds {
-				if err := cmd.Wait(); err != nil {
-					t.Error(err)
-				}
-				admitted += strings.Count(outs[i].String(), ".")
-			}
-			if admitted != limit {
-				t.Errorf("%d were admitted of %d", admitted, limit)
-			}
-		})
-	}
-}
-
-// Processes that are killed at any moment cost at most what was on its way to them, and never make for more.
-func TestProcessesKilled(t *testing.T) {
-	addr := servers(t, 1)[0]
-	s := open(t, &patient, addr)
-	const limit, killed = 6000, 4
-	for a := halt.TokenBucket; a <= halt.InFlight; a++ {
-		t.Run(a.String(), func(t *testing.T) {
-			p := processPolicy(a, limit)
-			if err := s.Reset(context.Background(), p, "shared"); err != nil {
-				t.Fatal(err)
-			}
-			admitted := 0
-			for n := range killed {
-				cmd, out := startChild(t, addr, a, limit)
-				// It is killed when it has taken its share, more or less.
-				eventually(t, "it has begun", func() bool {
-					d := take(t, s, p.Charge("shared", 0))
-					return limit-d.Remaining > int64(n*limit/(killed+1))
-				})
-				if err := cmd.Process.Kill(); err != nil {
-					t.Error(err)
-				}
-				_ = cmd.Wait() // it was killed
-				admitted += strings.Count(out.String(), ".")
-			}
-			cmd, out := startChild(t, addr, a, limit)
-			if err := cmd.Wait(); err != nil {
-				t.Error(err)
-			}
-			admitted += strings.Count(out.String(), ".")
-			if lost := limit - admitted; lost < 0 || lost > killed*childCallers {
-				t.Errorf("%d were admitted, of %d, with %d processes killed", admitted, limit, killed)
-			}
-		})
-	}
-}
+func TestProcesses(t *testing.T) { processes.Run(t) }

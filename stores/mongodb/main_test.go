@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -33,19 +32,11 @@ var isSecantus bool
 var database = fmt.Sprintf("halt_test_%016x", rand.Uint64())
 
 func TestMain(m *testing.M) {
-	if job := os.Getenv(childEnv); job != "" {
-		if err := child(job); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
-	os.Exit(runTests(m))
+	processes.Child()
+	os.Exit(testserver.Main(m, before))
 }
 
-func runTests(m *testing.M) int {
-	tb := new(mainTB)
-	defer tb.end()
+func before(tb testing.TB) {
 	ExampleURI = os.Getenv("HALT_TEST_MONGODB_URI")
 	if isSecantus = ExampleURI == ""; isSecantus {
 		ExampleURI = uriOf(testserver.MongoDB(tb))
@@ -62,7 +53,6 @@ func runTests(m *testing.M) int {
 		tb.Logf("tested on MongoDB %v (SecantusDB: %t)", info.Lookup("version"), isSecantus)
 	}
 	tb.Cleanup(func() { _ = client.Database(database).Drop(context.Background()) })
-	return m.Run()
 }
 
 // uriOf returns where a SecantusDB is. It does not retry writes: SecantusDB looks through all that it has kept of retryable
@@ -78,41 +68,6 @@ func anotherURI(tb testing.TB) string {
 		return uriOf(testserver.MongoDB(tb))
 	}
 	return ExampleURI
-}
-
-// mainTB is what starting a server needs of a test.
-type mainTB struct {
-	testing.TB // of which nothing else is called
-	cleanups   []func()
-	failed     bool
-}
-
-func (*mainTB) Helper() {}
-
-func (m *mainTB) Cleanup(f func()) { m.cleanups = append(m.cleanups, f) }
-
-func (m *mainTB) Logf(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
-
-func (m *mainTB) Failed() bool { return m.failed }
-
-func (m *mainTB) Errorf(format string, args ...any) {
-	m.failed = true
-	m.Logf(format, args...)
-}
-
-func (m *mainTB) Fatal(args ...any) { m.Fatalf("%s", fmt.Sprint(args...)) }
-
-func (m *mainTB) Fatalf(format string, args ...any) {
-	m.Errorf(format, args...)
-	m.end()
-	os.Exit(1)
-}
-
-func (m *mainTB) end() {
-	for _, f := range slices.Backward(m.cleanups) {
-		f()
-	}
-	m.cleanups = nil
 }
 
 // connect returns a client of the servers, which the test disconnects.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -35,12 +34,12 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(runTests(m))
+	processes.Child()
+	os.Exit(testserver.Main(m, before))
 }
 
-func runTests(m *testing.M) int {
-	tb := new(mainTB)
-	defer tb.end()
+func before(tb testing.TB) {
+	tb.Helper()
 	if dsn = os.Getenv(dsnEnv); dsn == "" {
 		dsn = serverDSN(testserver.Postgres(tb))
 	}
@@ -49,15 +48,14 @@ func runTests(m *testing.M) int {
 	if err == nil {
 		var c *pgx.Conn
 		if c, err = pgx.Connect(context.Background(), dsn); err == nil {
-			fmt.Fprintf(os.Stderr, "PostgreSQL %s at %s\n", c.PgConn().ParameterStatus("server_version"), net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port))))
+			tb.Logf("PostgreSQL %s at %s", c.PgConn().ParameterStatus("server_version"), net.JoinHostPort(config.Host, strconv.Itoa(int(config.Port))))
 			err = c.Close(context.Background())
 		}
 	}
 	if err != nil {
 		tb.Fatalf("%v", err)
 	}
-	defer dropExamples(tb)
-	return m.Run()
+	tb.Cleanup(func() { dropExamples(tb) })
 }
 
 // dropExamples leaves nothing behind on a server that goes on.
@@ -75,38 +73,6 @@ func dropExamples(tb testing.TB) {
 
 func serverDSN(s *testserver.Server) string {
 	return "postgres://postgres@" + s.Addr() + "/postgres?sslmode=disable"
-}
-
-// mainTB is what starting a server needs of a test.
-type mainTB struct {
-	testing.TB // of which nothing else is called
-	cleanups   []func()
-	failed     bool
-}
-
-func (*mainTB) Helper() {}
-
-func (m *mainTB) Cleanup(f func()) { m.cleanups = append(m.cleanups, f) }
-
-func (m *mainTB) Logf(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
-
-func (m *mainTB) Failed() bool { return m.failed }
-
-func (m *mainTB) Errorf(format string, args ...any) {
-	m.failed = true
-	m.Logf(format, args...)
-}
-
-func (m *mainTB) Fatalf(format string, args ...any) {
-	m.Errorf(format, args...)
-	m.end()
-	os.Exit(1)
-}
-
-func (m *mainTB) end() {
-	for _, f := range slices.Backward(m.cleanups) {
-		f()
-	}
 }
 
 var schemas atomic.Int64

@@ -175,7 +175,7 @@ func TestPairs(t *testing.T) {
 	s, pool := newStore(t, &patient)
 	stores := []*Store{s, open(t, pool, patientIn(s.schemaOf(t))), open(t, connect(t, dsn), patientIn(s.schemaOf(t)))}
 	before := deadlocks(t, pool)
-	p := processPolicy(halt.SlidingWindow, 200)
+	p := halt.Policy{Name: "shared", Algorithm: halt.SlidingWindow, Limit: 200, Window: 1000 * 24 * time.Hour}
 	var mu sync.Mutex
 	admitted := int64(0)
 	var wg sync.WaitGroup

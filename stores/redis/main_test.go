@@ -2,9 +2,7 @@ package haltredis
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"slices"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -14,58 +12,13 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if job := os.Getenv(childEnv); job != "" {
-		if err := child(job); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		os.Exit(0)
-	}
+	processes.Child()
 	redis.SetLogger(quiet{}) // servers are down here on purpose
-	os.Exit(runTests(m))
+	os.Exit(testserver.Main(m, func(tb testing.TB) { ExampleAddr = testserver.Redis(tb).Addr() }))
 }
 
 // ExampleAddr is the address of a server for the examples, which have no test to start one with.
 var ExampleAddr string
-
-func runTests(m *testing.M) int {
-	tb := new(mainTB)
-	defer tb.end()
-	ExampleAddr = testserver.Redis(tb).Addr()
-	return m.Run()
-}
-
-// mainTB is what starting a server needs of a test.
-type mainTB struct {
-	testing.TB // of which nothing else is called
-	cleanups   []func()
-	failed     bool
-}
-
-func (*mainTB) Helper() {}
-
-func (m *mainTB) Cleanup(f func()) { m.cleanups = append(m.cleanups, f) }
-
-func (m *mainTB) Logf(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
-
-func (m *mainTB) Failed() bool { return m.failed }
-
-func (m *mainTB) Errorf(format string, args ...any) {
-	m.failed = true
-	m.Logf(format, args...)
-}
-
-func (m *mainTB) Fatalf(format string, args ...any) {
-	m.Errorf(format, args...)
-	m.end()
-	os.Exit(1)
-}
-
-func (m *mainTB) end() {
-	for _, f := range slices.Backward(m.cleanups) {
-		f()
-	}
-}
 
 type quiet struct{}
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/storetest/testserver"
 )
 
 // A database is what several contenders keep their state in.
@@ -73,24 +73,17 @@ const patience = 30 * time.Second
 
 // databasesAll measures one database after the other, or only the one of that name, if there is one; on each all contenders in turn.
 func databasesAll(o options, only string) (runs []*databaseRun, err error) {
-	tb := &standIn{}
-	defer func() { err = errors.Join(err, tb.end()) }()
 	for _, d := range databases() {
 		if only != "" && !strings.EqualFold(only, d.Name) {
 			continue
 		}
-		var addr string
-		if err := tb.try(func() { addr = d.Start(tb) }); err != nil {
-			return nil, err
-		}
 		r := &databaseRun{database: d, decisions: results{}, waits: map[string]map[string]*latency{}}
-		if r.version, err = d.Version(addr); err != nil {
-			return nil, err
-		}
-		if err := r.measure(o, addr); err != nil {
-			return nil, err
-		}
-		if err := r.overAdmit(o, addr); err != nil {
+		err := testserver.Outside(func(tb testing.TB) {
+			if err := r.run(o, d.Start(tb)); err != nil {
+				tb.Fatal(err)
+			}
+		})
+		if err != nil {
 			return nil, err
 		}
 		runs = append(runs, r)
@@ -99,6 +92,17 @@ func databasesAll(o options, only string) (runs []*databaseRun, err error) {
 		return nil, fmt.Errorf("%q is neither a section nor a database", only)
 	}
 	return runs, nil
+}
+
+// run measures all that there is to measure on a server.
+func (r *databaseRun) run(o options, addr string) (err error) {
+	if r.version, err = r.database.Version(addr); err != nil {
+		return err
+	}
+	if err := r.measure(o, addr); err != nil {
+		return err
+	}
+	return r.overAdmit(o, addr)
 }
 
 func (r *databaseRun) measure(o options, addr string) error {
@@ -233,69 +237,4 @@ func (r *databaseRun) overAdmit(o options, addr string) error {
 		o.log("%s: %s admitted %d of a limit of %d", r.database.Name, d.Name, a.Allowed, a.Limit)
 	}
 	return nil
-}
-
-// A standIn lets a program use what is made for tests: it starts servers, and ends them.
-type standIn struct {
-	testing.TB // none of its other methods is called
-	ends       []func()
-	dirs       []string
-	fault      string
-}
-
-// failed is what Fatal panics with, so that nothing goes on after it.
-type failed struct{}
-
-func (*standIn) Helper()                     {}
-func (*standIn) Name() string                { return "bench" }
-func (*standIn) Log(...any)                  {}
-func (*standIn) Logf(string, ...any)         {}
-func (t *standIn) Failed() bool              { return t.fault != "" }
-func (t *standIn) Cleanup(f func())          { t.ends = append(t.ends, f) }
-func (*standIn) Context() context.Context    { return context.Background() }
-func (t *standIn) Error(args ...any)         { t.fault = fmt.Sprint(args...) }
-func (t *standIn) Errorf(f string, a ...any) { t.fault = fmt.Sprintf(f, a...) }
-
-func (t *standIn) Fatal(args ...any) {
-	t.fault = fmt.Sprint(args...)
-	panic(failed{})
-}
-
-func (t *standIn) Fatalf(format string, args ...any) { t.Fatal(fmt.Sprintf(format, args...)) }
-
-func (t *standIn) TempDir() string {
-	dir, err := os.MkdirTemp("", "halt-bench-*")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.dirs = append(t.dirs, dir)
-	return dir
-}
-
-// try runs what may call Fatal.
-func (t *standIn) try(f func()) (err error) {
-	defer func() {
-		switch v := recover(); v.(type) {
-		case nil:
-		case failed:
-			err = errors.New(t.fault)
-		default:
-			panic(v)
-		}
-	}()
-	f()
-	return nil
-}
-
-// end ends what was started, the last first.
-func (t *standIn) end() error {
-	err := t.try(func() {
-		for _, end := range slices.Backward(t.ends) {
-			end()
-		}
-	})
-	for _, dir := range t.dirs {
-		err = errors.Join(err, os.RemoveAll(dir))
-	}
-	return err
 }
