@@ -169,7 +169,7 @@ func (m *moment) bucket() (changed bool) {
 	if !m.fresh {
 		debt = m.s.Used
 		if debt > full { // a Debit, or a Limit that is lower by now
-			debt = min(debt, m.mostDebt(l))
+			debt = min(debt, mostDebt(l, m.span(decade)))
 		}
 		debt = drain(debt, m.t-m.s.At, l)
 	}
@@ -178,7 +178,7 @@ func (m *moment) bucket() (changed bool) {
 	switch c.Mode {
 	case halt.Debit:
 		if c.Cost > 0 {
-			debt, changed = addSaturated(debt, c.Cost, w, m.mostDebt(l)), true
+			debt, changed = addSaturated(debt, c.Cost, w, mostDebt(l, m.span(decade))), true
 		}
 	case halt.Credit:
 		if back := min(product(c.Cost, w), m.undrained(w, l), debt); back > 0 && p.Algorithm == halt.TokenBucket {
@@ -210,15 +210,6 @@ func (m *moment) bucket() (changed bool) {
 func (m *moment) undrained(w, l int64) int64 {
 	since := max(0, m.t-m.ticks(int64(m.c.At)))
 	return drain(product(m.c.Taken, w), since, l)
-}
-
-// mostDebt is what a debt saturates at: it drains within ten years.
-func (m *moment) mostDebt(l int64) int64 {
-	ticks := m.span(decade)
-	if l > most/ticks {
-		return most
-	}
-	return l * ticks
 }
 
 // fixed decides for fixed windows and calendar periods.

@@ -212,7 +212,9 @@ func (p *Processes) child(job string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Print(readyMark)
+	if _, err := os.Stdout.WriteString(readyMark); err != nil {
+		return err
+	}
 	if _, err := io.ReadAll(os.Stdin); err != nil { // until the others are ready, too
 		return err
 	}

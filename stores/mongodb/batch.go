@@ -49,9 +49,9 @@ func (b *batch) arrange(calls []*call) (rest []*call) {
 func (b *batch) order(at halt.Instant) {
 	h := &b.shape
 	b.credits, b.runs, b.debit = b.credits[:0], b.runs[:0], 0
-	if h.kind == kindPeriod {
+	if h.Kind == algorithm.KindPeriod {
 		for i, e := range h.policy.Period.Edges(at) {
-			b.edges[i] = int64(e) / h.tick
+			b.edges[i] = int64(e) / h.Tick
 		}
 	}
 	ordered := make([]*call, 0, len(b.calls))
@@ -64,7 +64,7 @@ func (b *batch) order(at halt.Instant) {
 	}
 	pass(func(c *halt.Charge) bool {
 		if c.Mode == halt.Credit {
-			b.addCredit(int64(c.At)/h.tick, c.Cost, c.Taken)
+			b.addCredit(int64(c.At)/h.Tick, c.Cost, c.Taken)
 		}
 		return c.Mode == halt.Credit
 	})
@@ -78,7 +78,7 @@ func (b *batch) order(at halt.Instant) {
 	}
 	pass(func(c *halt.Charge) bool {
 		if c.Mode == halt.Debit {
-			b.debit = min(b.debit+product(c.Cost, h.unit), mostUsed)
+			b.debit = min(b.debit+product(c.Cost, h.unit), algorithm.Most)
 		}
 		return c.Mode == halt.Debit
 	})
@@ -88,7 +88,7 @@ func (b *batch) order(at halt.Instant) {
 
 // runs tells whether a charge can change the state: a Take or Shadow that can fit. One of nothing can start a block.
 func (h *shape) runs(c *halt.Charge) bool {
-	return (c.Mode == halt.Take || c.Mode == halt.Shadow) && c.Cost <= h.capacity && (c.Cost > 0 || h.block > 0)
+	return (c.Mode == halt.Take || c.Mode == halt.Shadow) && c.Cost <= h.Capacity && (c.Cost > 0 || h.Block > 0)
 }
 
 func (b *batch) addRun(cost int64) {
@@ -113,13 +113,13 @@ func (b *batch) filter(nonce int64) bson.D {
 	}
 	h := &b.shape
 	f := bson.D{
-		within(fieldAt, mostAt), within(fieldUsed, mostUsed), within(fieldBlocked, h.longestBlock()),
+		within(fieldAt, mostAt), within(fieldUsed, algorithm.Most), within(fieldBlocked, h.longestBlock()),
 		field(fieldNonce, unary("$ne", nonce)),
 	}
-	if h.kind == kindSliding {
-		f = append(f, field(fieldCounts, unary("$size", h.size)), field("$nor", bson.A{
+	if h.Kind == algorithm.KindSliding {
+		f = append(f, field(fieldCounts, unary("$size", h.Counts)), field("$nor", bson.A{
 			bson.D{field(fieldCounts, unary("$lt", int64(0)))},
-			bson.D{field(fieldCounts, unary("$gt", mostUsed))},
+			bson.D{field(fieldCounts, unary("$gt", algorithm.Most))},
 			bson.D{field(fieldCounts, unary("$elemMatch", unary("$type", notLong)))},
 		}))
 	}
@@ -158,7 +158,7 @@ func (b *batch) decide(raw bson.Raw) (now halt.Instant, v verdict) {
 		before = &b.before
 		switch elements, err := p.Elements(); {
 		case err == nil && len(elements) == 0: // it was a new document
-			*before = document{counts: append(before.counts[:0], make([]int64, h.size)...)}
+			*before = document{counts: append(before.counts[:0], make([]int64, h.Counts)...)}
 		case !before.read(p, h):
 			return now, corrupt
 		}
@@ -167,8 +167,8 @@ func (b *batch) decide(raw bson.Raw) (now halt.Instant, v verdict) {
 	for _, w := range b.calls {
 		c, d := &w.Charges[0], &w.Decisions[0]
 		*d, _ = algorithm.Decide(c, &state, now)
-		if h.kind == kindPeriod {
-			if t := int64(d.At) / h.tick; t < b.edges[0] || t >= b.edges[3] {
+		if h.Kind == algorithm.KindPeriod {
+			if t := int64(d.At) / h.Tick; t < b.edges[0] || t >= b.edges[3] {
 				return now, uncovered
 			}
 		}

@@ -1,6 +1,10 @@
 package haltmongo
 
-import "go.mongodb.org/mongo-driver/v2/bson"
+import (
+	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/halt-dev/halt/core/algorithm"
+)
 
 // credit is a Credit, or several of the same effect.
 type credit struct {
@@ -12,17 +16,17 @@ type credit struct {
 // addCredit adds a Credit to the batch's. Of windows those of one are one.
 func (b *batch) addCredit(at, cost, taken int64) {
 	h := &b.shape
-	switch h.kind {
-	case kindLeaky:
+	switch h.Kind {
+	case algorithm.KindLeaky:
 		return
-	case kindToken:
+	case algorithm.KindToken:
 		b.credits = append(b.credits, credit{at: at, cost: cost, taken: taken})
 		return
-	case kindFixed:
-		at -= at % h.window
-	case kindSliding:
-		at -= at % h.sub
-	case kindPeriod:
+	case algorithm.KindFixed:
+		at -= at % h.Window
+	case algorithm.KindSliding:
+		at -= at % h.Sub
+	case algorithm.KindPeriod:
 		switch {
 		case at < b.edges[0] || at >= b.edges[3]:
 			return
@@ -34,10 +38,10 @@ func (b *batch) addCredit(at, cost, taken int64) {
 			at = b.edges[2]
 		}
 	}
-	cost = min(cost, mostUsed) // there is no more
+	cost = min(cost, algorithm.Most) // there is no more
 	for i := range b.credits {
 		if c := &b.credits[i]; c.at == at {
-			c.cost = min(c.cost+cost, mostUsed)
+			c.cost = min(c.cost+cost, algorithm.Most)
 			return
 		}
 	}
@@ -49,10 +53,10 @@ func (b *batch) giveBack(stages bson.A) bson.A {
 	if len(b.credits) == 0 {
 		return stages
 	}
-	switch b.shape.kind {
-	case kindSliding:
+	switch b.shape.Kind {
+	case algorithm.KindSliding:
 		return b.giveBackCounts(stages)
-	case kindToken:
+	case algorithm.KindToken:
 		return b.takeOff(stages, b.undrained())
 	default:
 		return b.takeOff(stages, b.ofWindow())
@@ -72,10 +76,10 @@ func (b *batch) undrained() bson.A {
 	h := &b.shape
 	var back bson.A
 	for _, c := range b.credits {
-		taken := min(product(c.taken, h.unit), mostUsed)
+		taken := min(product(c.taken, h.unit), algorithm.Most)
 		since := greatest(int64(0), subtract("$"+tempNow, c.at))
-		left := subtract(taken, multiply(least(since, (mostUsed-1)/h.limit+1), h.limit))
-		back = append(back, greatest(int64(0), least(min(product(c.cost, h.unit), mostUsed), left)))
+		left := subtract(taken, multiply(least(since, (algorithm.Most-1)/h.Limit+1), h.Limit))
+		back = append(back, greatest(int64(0), least(min(product(c.cost, h.unit), algorithm.Most), left)))
 	}
 	return back
 }
@@ -95,10 +99,10 @@ func (b *batch) giveBackCounts(stages bson.A) bson.A {
 	v, age, back := "$"+tempCounts, "$"+tempAge, "$"+tempDelta
 	var sum any = int64(0)
 	for _, c := range b.credits {
-		counted := all(atLeast(age, int64(0)), less(age, h.size))
-		rest := join(slice(v, age), bson.A{subtract(element(v, age), back)}, slice(v, add(age, int64(1)), h.size))
+		counted := all(atLeast(age, int64(0)), less(age, h.Counts))
+		rest := join(slice(v, age), bson.A{subtract(element(v, age), back)}, slice(v, add(age, int64(1)), h.Counts))
 		stages = append(stages,
-			set(field(tempAge, divide(subtract("$"+tempStart, c.at), h.sub))), // no fraction
+			set(field(tempAge, divide(subtract("$"+tempStart, c.at), h.Sub))), // no fraction
 			set(field(tempDelta, cond(counted, least(c.cost, element(v, age)), int64(0)))),
 			set(field(tempCounts, cond(more(back, int64(0)), rest, v)), field(tempBack, add(sum, back))))
 		sum = "$" + tempBack

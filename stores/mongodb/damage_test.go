@@ -13,6 +13,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/algorithm"
 )
 
 // What is not Halt's, or damaged, is an error of each call that meets it, and stays as it is, to the last byte.
@@ -82,15 +83,15 @@ func damages() map[string]func(testing.TB, halt.Store, halt.Charge) {
 		"NaN":        set(fieldUsed, math.NaN()),
 		"int32":      set(fieldUsed, int32(2)),
 		"negative":   set(fieldUsed, int64(-1)),
-		"too much":   set(fieldUsed, mostUsed+1),
+		"too much":   set(fieldUsed, algorithm.Most+1),
 		"too late":   set(fieldAt, mostAt+1),
 		"null":       set(fieldBlocked, nil),
-		"long block": set(fieldBlocked, int64(decade/time.Microsecond)+1),
+		"long block": set(fieldBlocked, int64(algorithm.Decade/time.Microsecond)+1),
 		"array":      set(fieldUsed, bson.A{int64(2)}),
 		"document":   set(fieldAt, bson.D{field("x", int64(5))}),
 	}
 	for name, v := range map[string]any{
-		"int32 count": int32(1), "double count": 1.0, "negative count": int64(-1), "large count": mostUsed + 1, "text count": "1", "null count": nil,
+		"int32 count": int32(1), "double count": 1.0, "negative count": int64(-1), "large count": algorithm.Most + 1, "text count": "1", "null count": nil,
 		"nested count": bson.A{int64(1)},
 	} {
 		// Of what has no counts the first is one too many, and harms nobody.

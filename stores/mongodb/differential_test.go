@@ -80,23 +80,23 @@ func (d *differential) state(h *shape) *document {
 	if d.rng.IntN(6) == 0 {
 		return nil
 	}
-	now := int64(d.now) / h.tick
-	span := max(h.window, h.ticks(time.Second))
+	now := int64(d.now) / h.Tick
+	span := max(h.Window, h.Ticks(time.Second))
 	doc := &document{at: max(0, pick(d.rng, now, now-1, now+1, now-d.rng.Int64N(2*span), now-span, now-span+1, now+d.rng.Int64N(h.ahead()+1), now+h.ahead(),
 		now+h.ahead()+1, now+d.rng.Int64N(2*span), 0, d.rng.Int64N(now+1), mostAt))}
-	if h.kind == kindSliding {
+	if h.Kind == algorithm.KindSliding {
 		doc.at = now - d.rng.Int64N(2*span)
 	}
 	doc.at = min(max(doc.at, 0), mostAt)
 	doc.blocked = min(pick(d.rng, 0, 0, 0, 1, d.rng.Int64N(2*span), h.longestBlock()), h.longestBlock())
-	if h.kind != kindSliding {
-		doc.used = pick(d.rng, d.upTo(h.full), d.upTo(h.full), mostUsed, d.upTo(mostUsed))
+	if h.Kind != algorithm.KindSliding {
+		doc.used = pick(d.rng, d.upTo(h.full), d.upTo(h.full), algorithm.Most, d.upTo(algorithm.Most))
 		return doc
 	}
-	left := pick(d.rng, h.full, h.full, mostUsed)
-	for age := range h.size {
-		n := pick(d.rng, 0, d.upTo(left), left/h.size)
-		if doc.at/h.sub < age { // before the epoch
+	left := pick(d.rng, h.full, h.full, algorithm.Most)
+	for age := range h.Counts {
+		n := pick(d.rng, 0, d.upTo(left), left/h.Counts)
+		if doc.at/h.Sub < age { // before the epoch
 			n = 0
 		}
 		left -= n
@@ -106,7 +106,7 @@ func (d *differential) state(h *shape) *document {
 }
 
 func (d *differential) charge(p halt.Policy, h *shape) halt.Charge {
-	c := p.Charge("k"+strconv.Itoa(d.keys), pick(d.rng, 0, 1, 1, 2, d.upTo(h.capacity), h.capacity/3+1, h.capacity+1, 1<<52, 1<<63-1))
+	c := p.Charge("k"+strconv.Itoa(d.keys), pick(d.rng, 0, 1, 1, 2, d.upTo(h.Capacity), h.Capacity/3+1, h.Capacity+1, 1<<52, 1<<63-1))
 	switch n := d.rng.IntN(12); {
 	case n < 7:
 	case n < 8:
@@ -114,8 +114,8 @@ func (d *differential) charge(p halt.Policy, h *shape) halt.Charge {
 	case n < 9:
 		c.Mode = halt.Debit
 	default:
-		w := max(halt.Instant(h.window*h.tick), 1)
-		c.Mode, c.Taken = halt.Credit, max(c.Cost, d.upTo(h.capacity))
+		w := max(halt.Instant(h.Window*h.Tick), 1)
+		c.Mode, c.Taken = halt.Credit, max(c.Cost, d.upTo(h.Capacity))
 		c.At = max(0, pick(d.rng, d.now, d.now-d.now%w, d.now-d.now%w+w, d.now-d.now%w-1, d.now-halt.Instant(d.rng.Int64N(int64(2*w))), d.now-w/2, 0, 1<<53))
 	}
 	return c
@@ -135,7 +135,7 @@ func (d *differential) batch() int {
 	if before != nil {
 		state = before.state(&h)
 		raw := bson.D{field(fieldID, id.value()), field(fieldAt, before.at), field(fieldUsed, before.used), field(fieldBlocked, before.blocked)}
-		if h.kind == kindSliding {
+		if h.Kind == algorithm.KindSliding {
 			raw = append(raw, field(fieldCounts, before.counts))
 		}
 		if _, err := d.s.collection.InsertOne(ctx, raw); err != nil {

@@ -2,7 +2,6 @@ package haltmongo
 
 import (
 	"crypto/sha256"
-	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
 
@@ -25,12 +24,8 @@ const (
 	fieldBefore = "p"
 )
 
-// The largest values of a sound document: those of algorithm.Parse.
-const (
-	mostAt   = int64(1)<<53 - 1
-	mostUsed = int64(1) << 52
-	decade   = 10 * 365 * 24 * time.Hour
-)
+// mostAt is the largest tick of a sound document, as of algorithm.Parse.
+const mostAt = int64(1)<<53 - 1
 
 // longestID is how many bytes of a budget's name are its document's _id as they are. Longer names are hashed: a caller who
 // makes up long keys must not fill the index.
@@ -72,13 +67,13 @@ type document struct {
 func (d *document) read(raw bson.Raw, p *shape) bool {
 	var ok [3]bool
 	d.at, ok[0] = number(raw, fieldAt, mostAt)
-	d.used, ok[1] = number(raw, fieldUsed, mostUsed)
+	d.used, ok[1] = number(raw, fieldUsed, algorithm.Most)
 	d.blocked, ok[2] = number(raw, fieldBlocked, p.longestBlock())
 	if ok != [3]bool{true, true, true} {
 		return false
 	}
 	d.counts = d.counts[:0]
-	if p.size == 0 {
+	if p.Counts == 0 {
 		return true
 	}
 	values, isArray := raw.Lookup(fieldCounts).ArrayOK()
@@ -86,19 +81,19 @@ func (d *document) read(raw bson.Raw, p *shape) bool {
 		return false
 	}
 	elements, err := values.Values()
-	if err != nil || len(elements) != int(p.size) {
+	if err != nil || len(elements) != int(p.Counts) {
 		return false
 	}
 	sum := int64(0)
 	for _, e := range elements {
 		n, isLong := e.Int64OK()
-		if !isLong || n < 0 || n > mostUsed {
+		if !isLong || n < 0 || n > algorithm.Most {
 			return false
 		}
 		sum += n
 		d.counts = append(d.counts, n)
 	}
-	return sum <= mostUsed
+	return sum <= algorithm.Most
 }
 
 func number(raw bson.Raw, field string, most int64) (int64, bool) {
@@ -112,17 +107,18 @@ func (d *document) state(p *shape) algorithm.State {
 	if d.blocked > 0 {
 		s.Until = d.at + d.blocked
 	}
-	switch p.kind {
-	case kindFixed:
-		s.Window = d.at - d.at%p.window
-	case kindPeriod:
-		s.Window = int64(p.policy.Period.Edges(halt.Instant(d.at * p.tick))[1]) / p.tick
-	case kindSliding:
-		s.Window = d.at / p.sub
-		s.Counts = make([]int64, p.size)
-		for age := range p.size {
+	switch p.Kind {
+	case algorithm.KindToken, algorithm.KindLeaky: // which have none
+	case algorithm.KindFixed:
+		s.Window = d.at - d.at%p.Window
+	case algorithm.KindPeriod:
+		s.Window = int64(p.policy.Period.Edges(halt.Instant(d.at * p.Tick))[1]) / p.Tick
+	case algorithm.KindSliding:
+		s.Window = d.at / p.Sub
+		s.Counts = make([]int64, p.Counts)
+		for age := range p.Counts {
 			if j := s.Window - age; j >= 0 {
-				s.Counts[j%p.size] = d.counts[age]
+				s.Counts[j%p.Counts] = d.counts[age]
 			}
 		}
 	}
@@ -133,13 +129,13 @@ func (d *document) state(p *shape) algorithm.State {
 func (d *document) set(s *algorithm.State, p *shape) {
 	d.at, d.used, d.blocked = s.At, s.Used, max(0, s.Until-s.At)
 	d.counts = d.counts[:0]
-	if p.kind != kindSliding {
+	if p.Kind != algorithm.KindSliding {
 		return
 	}
-	for age := range p.size {
+	for age := range p.Counts {
 		n := int64(0)
 		if j := s.Window - age; j >= 0 && s.Counts != nil {
-			n = s.Counts[j%p.size]
+			n = s.Counts[j%p.Counts]
 		}
 		d.counts = append(d.counts, n)
 	}

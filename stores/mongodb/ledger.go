@@ -104,7 +104,7 @@ func (u *budget) document(nonce int64, now halt.Instant) bson.D {
 		field(fieldAt, d.at), field(fieldUsed, d.used), field(fieldBlocked, d.blocked),
 		field(fieldExpires, bson.DateTime(expires)),
 	}
-	if u.shape.kind == kindSliding {
+	if u.shape.Kind == algorithm.KindSliding {
 		doc = append(doc, field(fieldCounts, d.counts))
 	}
 	return doc

@@ -2,6 +2,8 @@ package haltmongo
 
 import (
 	"go.mongodb.org/mongo-driver/v2/bson"
+
+	"github.com/halt-dev/halt/core/algorithm"
 )
 
 // An update decides what calls on one budget come to: what core/algorithm does, number by number, but only as far as the next
@@ -83,7 +85,7 @@ func (b *batch) pipeline(now clock, nonce int64) bson.A {
 func (b *batch) present(now clock) any {
 	h := &b.shape
 	tick := now.ms()
-	switch h.tick {
+	switch h.Tick {
 	case 1:
 		tick = multiply(tick, int64(1000))
 	case 1000:
@@ -104,26 +106,26 @@ func (b *batch) current(stages bson.A) bson.A {
 	h := &b.shape
 	k, q := "$"+tempNow, "$"+tempElapsed
 	fields := []bson.E{field(tempBlocked, greatest(int64(0), subtract("$"+fieldBlocked, q)))}
-	if h.block > 0 {
+	if h.Block > 0 {
 		fields = append(fields, field(tempRefused, int64(0)))
 	}
-	switch h.kind {
-	case kindToken, kindLeaky:
+	switch h.Kind {
+	case algorithm.KindToken, algorithm.KindLeaky:
 		var used any = "$" + fieldUsed
-		if h.most < mostUsed {
+		if h.most < algorithm.Most {
 			used = least(used, h.most)
 		}
 		// Longer than this no debt lasts, and the product stays small.
-		longest := (mostUsed-1)/h.limit + 1
-		used = greatest(int64(0), subtract(used, multiply(least(q, longest), h.limit)))
+		longest := (algorithm.Most-1)/h.Limit + 1
+		used = greatest(int64(0), subtract(used, multiply(least(q, longest), h.Limit)))
 		return append(stages, set(append(fields, field(tempUsed, used))...))
-	case kindFixed:
-		used := cond(atMost(q, mod(k, h.window)), "$"+fieldUsed, int64(0))
+	case algorithm.KindFixed:
+		used := cond(atMost(q, mod(k, h.Window)), "$"+fieldUsed, int64(0))
 		if len(b.credits) > 0 {
-			fields = append(fields, field(tempStart, subtract(k, mod(k, h.window))))
+			fields = append(fields, field(tempStart, subtract(k, mod(k, h.Window))))
 		}
 		return append(stages, set(append(fields, field(tempUsed, used))...))
-	case kindPeriod:
+	case algorithm.KindPeriod:
 		e := b.edges
 		fields = append(fields,
 			field(tempStart, cond(less(k, e[1]), e[0], cond(less(k, e[2]), e[1], e[2]))),
@@ -131,11 +133,11 @@ func (b *batch) current(stages bson.A) bson.A {
 		used := cond(atMost(q, subtract(k, "$"+tempStart)), "$"+fieldUsed, int64(0))
 		return append(stages, set(fields...), set(field(tempUsed, used)))
 	default:
-		none := make([]int64, h.size)
-		moved := unary("$floor", divide(add(q, subtract(h.sub-1, mod(k, h.sub))), h.sub)) // sub-windows on
-		counts := slice(join(slice(literal(none), least(h.size, moved)), otherwise("$"+fieldCounts, bson.A{})), h.size)
+		none := make([]int64, h.Counts)
+		moved := unary("$floor", divide(add(q, subtract(h.Sub-1, mod(k, h.Sub))), h.Sub)) // sub-windows on
+		counts := slice(join(slice(literal(none), least(h.Counts, moved)), otherwise("$"+fieldCounts, bson.A{})), h.Counts)
 		if len(b.credits) > 0 {
-			fields = append(fields, field(tempStart, subtract(k, mod(k, h.sub))))
+			fields = append(fields, field(tempStart, subtract(k, mod(k, h.Sub))))
 		}
 		return append(stages, set(append(fields, field(tempCounts, counts))...), set(field(tempUsed, unary("$sum", "$"+tempCounts))))
 	}
@@ -167,14 +169,14 @@ func (b *batch) run(stages bson.A, i int) bson.A {
 		}
 		return delta
 	}
-	if h.block == 0 {
+	if h.Block == 0 {
 		return append(stages, set(field(tempPlus, sum(delta))))
 	}
 	refused = all(equal("$"+tempBlocked, int64(0)), refused)
 	return append(stages, set(field(tempDelta, delta)), set(
 		field(tempPlus, sum("$"+tempDelta)),
 		field(tempRefused, cond(refused, int64(1), "$"+tempRefused)),
-		field(tempBlocked, cond(refused, h.block, "$"+tempBlocked)),
+		field(tempBlocked, cond(refused, h.Block, "$"+tempBlocked)),
 	))
 }
 
@@ -198,21 +200,21 @@ func (b *batch) spent() any {
 func (b *batch) changed() any {
 	h := &b.shape
 	spent := more(b.spent(), int64(0))
-	if b.debit > 0 && h.kind != kindSliding {
+	if b.debit > 0 && h.Kind != algorithm.KindSliding {
 		spent = equal(int64(1), int64(1)) // even if it was saturated already
 	}
 	ways := bson.A{spent}
-	if len(b.credits) > 0 && h.kind != kindLeaky {
+	if len(b.credits) > 0 && h.Kind != algorithm.KindLeaky {
 		ways = append(ways, more("$"+tempBack, int64(0)))
 	}
-	if h.block > 0 {
+	if h.Block > 0 {
 		ways = append(ways, equal("$"+tempRefused, int64(1)))
 	}
 	changed := spent
 	if len(ways) > 1 {
 		changed = unary("$or", ways)
 	}
-	if h.kind == kindPeriod { // else the clocks are further apart than the edges that were sent: others have to be
+	if h.Kind == algorithm.KindPeriod { // else the clocks are further apart than the edges that were sent: others have to be
 		k := "$" + tempNow
 		changed = all(atLeast(k, b.edges[0]), less(k, b.edges[3]), changed)
 	}
@@ -228,13 +230,13 @@ func (b *batch) next(now clock, nonce int64) bson.D {
 	before := bson.D{
 		field(fieldAt, "$"+fieldAt), field(fieldUsed, "$"+fieldUsed), field(fieldBlocked, "$"+fieldBlocked),
 	}
-	if h.kind != kindSliding {
+	if h.Kind != algorithm.KindSliding {
 		return append(doc, field(fieldUsed, total), field(fieldBefore, before))
 	}
 	v := "$" + tempCounts
 	return append(doc,
 		field(fieldUsed, int64(0)),
-		field(fieldCounts, join(bson.A{add(element(v, int64(0)), b.spent())}, slice(v, int64(1), h.size))),
+		field(fieldCounts, join(bson.A{add(element(v, int64(0)), b.spent())}, slice(v, int64(1), h.Counts))),
 		field(fieldBefore, append(before, field(fieldCounts, "$"+fieldCounts))),
 	)
 }
@@ -247,8 +249,8 @@ func (b *batch) unchanged(now clock, nonce int64) bson.D {
 		field(fieldBlocked, otherwise("$"+fieldBlocked, int64(0))),
 		field(fieldExpires, otherwise("$"+fieldExpires, now.date())),
 	)
-	if b.shape.kind == kindSliding {
-		doc = append(doc, field(fieldCounts, otherwise("$"+fieldCounts, literal(make([]int64, b.shape.size)))))
+	if b.shape.Kind == algorithm.KindSliding {
+		doc = append(doc, field(fieldCounts, otherwise("$"+fieldCounts, literal(make([]int64, b.shape.Counts)))))
 	}
 	return doc
 }
@@ -271,19 +273,19 @@ func (b *batch) expiry(now clock, total any) any {
 	h := &b.shape
 	k := "$" + tempNow
 	var ticks any
-	switch h.kind {
-	case kindToken, kindLeaky:
-		ticks = divide(total, h.limit)
-	case kindFixed:
-		ticks = cond(more(total, int64(0)), subtract(h.window, mod(k, h.window)), int64(0))
-	case kindPeriod:
+	switch h.Kind {
+	case algorithm.KindToken, algorithm.KindLeaky:
+		ticks = divide(total, h.Limit)
+	case algorithm.KindFixed:
+		ticks = cond(more(total, int64(0)), subtract(h.Window, mod(k, h.Window)), int64(0))
+	case algorithm.KindPeriod:
 		ticks = cond(more(total, int64(0)), subtract("$"+tempEnd, k), int64(0))
 	default:
-		ticks = cond(more(total, int64(0)), subtract(h.size*h.sub, mod(k, h.sub)), int64(0))
+		ticks = cond(more(total, int64(0)), subtract(h.Counts*h.Sub, mod(k, h.Sub)), int64(0))
 	}
 	ticks = greatest(ticks, "$"+tempBlocked)
 	var ms any
-	switch h.tick {
+	switch h.Tick {
 	case 1:
 		ms = divide(ticks, int64(1000))
 	case 1000:

@@ -133,28 +133,28 @@ func (d *differential) plant() {
 			i := newPolicy(&p)
 			c := p.Charge(key, 0)
 			r := row{policy: p, key: rowKey(&c)}
-			t := int64(d.now) / i.tick
+			t := int64(d.now) / i.numbers.Tick
 			st := &r.state
-			st.At = max(0, pick(rng, t, t, t-1, t+1, t-rng.Int64N(2*i.ticks(time.Hour)), t+10_000_000/i.tick, t+10_000_000/i.tick+1, 0, 1<<53-1, rng.Int64N(1<<53)))
-			st.Used = pick(rng, 0, 1, i.Capacity(), i.Capacity()*max(1, i.ticks(p.Window)/max(1, i.Limit)), 1<<52, rng.Int64N(1<<52), rng.Int64N(1<<20))
+			st.At = max(0, pick(rng, t, t, t-1, t+1, t-rng.Int64N(2*i.numbers.Ticks(time.Hour)), t+10_000_000/i.numbers.Tick, t+10_000_000/i.numbers.Tick+1, 0, 1<<53-1, rng.Int64N(1<<53)))
+			st.Used = pick(rng, 0, 1, i.Capacity(), i.Capacity()*max(1, i.numbers.Ticks(p.Window)/max(1, i.Limit)), 1<<52, rng.Int64N(1<<52), rng.Int64N(1<<20))
 			if st.Used > 1<<52 || st.Used < 0 {
 				st.Used = 1 << 52
 			}
-			decade := i.ticks(longest)
+			decade := i.numbers.Ticks(algorithm.Decade)
 			st.Until = pick(rng, 0, 0, 0, st.At, t, t+1, st.At+1, st.At+rng.Int64N(decade), st.At+decade)
 			if st.Until = min(st.Until, 1<<53-1); st.Until > st.At+decade {
 				st.Until = st.At + decade
 			}
 			switch {
-			case i.kind == kindFixed:
-				st.Window = pick(rng, st.At-st.At%i.ticks(p.Window), 0)
-			case i.kind == kindPeriod:
-				st.Window = max(0, min(st.At, int64(p.Period.Edges(halt.Instant(min(st.At, 1<<32) * i.tick))[1])/i.tick))
-			case i.kind == kindSliding:
-				st.Used, st.Window = 0, st.At/i.sub
+			case i.numbers.Kind == algorithm.KindFixed:
+				st.Window = pick(rng, st.At-st.At%i.numbers.Ticks(p.Window), 0)
+			case i.numbers.Kind == algorithm.KindPeriod:
+				st.Window = max(0, min(st.At, int64(p.Period.Edges(halt.Instant(min(st.At, 1<<32) * i.numbers.Tick))[1])/i.numbers.Tick))
+			case i.numbers.Kind == algorithm.KindSliding:
+				st.Used, st.Window = 0, st.At/i.numbers.Sub
 				left := int64(1) << 52
-				for range i.size {
-					n := min(left, pick(rng, 0, 0, 1, p.Limit/int64(i.size), rng.Int64N(1<<20), rng.Int64N(1<<49)))
+				for range i.numbers.Counts {
+					n := min(left, pick(rng, 0, 0, 1, p.Limit/i.numbers.Counts, rng.Int64N(1<<20), rng.Int64N(1<<49)))
 					st.Counts = append(st.Counts, n)
 					left -= n
 				}
@@ -188,7 +188,7 @@ func (d *differential) plant() {
 
 // windowOf is what a row has of a state's Window: that of a sliding one follows from its time.
 func windowOf(p *policy, s *algorithm.State) int64 {
-	if p.kind == kindSliding {
+	if p.numbers.Kind == algorithm.KindSliding {
 		return 0
 	}
 	return s.Window
@@ -247,7 +247,7 @@ func (d *differential) batch(n int) int {
 		}
 	}
 	entries := append([]*entry(nil), f.entries...)
-	d.s.ahead.learn(d.now) // or calls on periods would be sent twice, and come last
+	d.s.clock.Learn(d.now) // or calls on periods would be sent twice, and come last
 	f.run(context.Background())
 	for i, e := range entries {
 		d.compare(i, e)

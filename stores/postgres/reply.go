@@ -24,7 +24,7 @@ func (r *request) decide(s *Store, answer string, again []*entry) ([]*entry, err
 	if !ok {
 		return again, errReply
 	}
-	s.ahead.learn(now)
+	s.clock.Learn(now)
 	got := int64(0)
 	for _, e := range r.entries {
 		if r.replay(e, now) {
@@ -102,7 +102,7 @@ func (r *request) read(answer string) (now halt.Instant, admitted int64, ok bool
 	}
 	total := 0
 	for i := range r.keys {
-		total += r.policies[r.keys[i].policy].size
+		total += int(r.policies[r.keys[i].policy].numbers.Counts)
 	}
 	r.counts = slices.Grow(r.counts[:0], total)[:total]
 	clear(r.counts)
@@ -110,14 +110,14 @@ func (r *request) read(answer string) (now halt.Instant, admitted int64, ok bool
 	for rank, i := range r.order {
 		k := &r.keys[i]
 		p := &r.policies[k.policy]
-		own := counts[:p.size:p.size]
-		counts = counts[p.size:]
+		own := counts[:p.numbers.Counts:p.numbers.Counts]
+		counts = counts[p.numbers.Counts:]
 		row, after, more := strings.Cut(rest, ";")
 		if more != (rank < len(r.order)-1) {
 			return 0, 0, false
 		}
 		rest = after
-		if p.size > 0 {
+		if p.numbers.Counts > 0 {
 			k.state.Counts = own
 		}
 		switch row {
@@ -154,8 +154,8 @@ func (p *policy) parse(s *algorithm.State, row string) bool {
 			return false
 		}
 	}
-	if p.kind == kindSliding {
-		s.Window = s.At / p.sub
+	if p.numbers.Kind == algorithm.KindSliding {
+		s.Window = s.At / p.numbers.Sub
 	}
 	return row == ""
 }

@@ -192,7 +192,7 @@ func (r *request) callsText() string {
 			b = appendNumber(b, int64(many))
 			b = appendNumber(b, c.Cost)
 			if c.Mode == halt.Credit {
-				b = appendNumber(b, int64(c.At)/p.tick)
+				b = appendNumber(b, int64(c.At)/p.numbers.Tick)
 				b = appendNumber(b, c.Taken)
 			} else {
 				b = append(b, "0,0,"...)

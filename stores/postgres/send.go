@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	halt "github.com/halt-dev/halt/core"
 	"github.com/halt-dev/halt/core/combine"
 )
 
@@ -64,7 +65,7 @@ func (f *flight) run(ctx context.Context) {
 		}
 		f.entries, f.again = append(f.entries[:0], f.again...), f.again[:0]
 		if len(f.entries) > 0 && err != nil && !careful {
-			if err := pause(ctx, attempt); err != nil {
+			if err := combine.Pause(ctx, attempt); err != nil {
 				for _, e := range f.entries {
 					e.answer(ended(err))
 				}
@@ -93,7 +94,7 @@ func (f *flight) settle(what outcome, err error, last bool) {
 // ask runs the function.
 func (s *Store) ask(ctx context.Context, r *request, careful bool, attempt int) (string, error) {
 	return s.query(ctx, s.decideSQL,
-		r.keysText(), r.policiesText(s.serverNow()), r.callsText(), strconv.FormatInt(int64(s.testClock()), 10),
+		r.keysText(), r.policiesText(s.clock.Now()), r.callsText(), strconv.FormatInt(int64(s.testClock()), 10),
 		s.patience(careful, attempt), strconv.FormatBool(careful))
 }
 
@@ -150,19 +151,15 @@ func (s *Store) query(ctx context.Context, statement string, args ...any) (answe
 // wrongIsolation is the function's answer in a transaction that is not READ COMMITTED.
 const wrongIsolation = "isolation"
 
-// pause waits before the next attempt, or until ctx ends.
-func pause(ctx context.Context, attempt int) error {
-	t := time.NewTimer(time.Millisecond << (2 * attempt) / 4)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
-}
-
 // decideStatement runs the function of the schema. The arguments are texts, which need no type of the driver's.
 func decideStatement(schema string) string {
 	return fmt.Sprintf("SELECT %s.decide_1($1::text::bytea[], $2::text::bigint[], $3::text::bigint[], $4::text::bigint, $5::text::integer, $6::text::boolean)", schema)
+}
+
+// testClock returns what the function is to take for the time; 0: PostgreSQL's own clock.
+func (s *Store) testClock() halt.Instant {
+	if s.now == nil {
+		return 0
+	}
+	return s.now()
 }

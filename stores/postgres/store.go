@@ -32,7 +32,7 @@ type Store struct {
 	flights   sync.Pool     // of single connections
 	explicit  atomic.Bool   // statements need a transaction, since the sessions' default is not READ COMMITTED
 	blocked   atomic.Int64  // when a batch last waited for a locked row in vain, in ns since the Unix epoch
-	ahead     clockOffset
+	clock     combine.ServerClock
 	now       func() halt.Instant // what the function takes for the time; nil, but in tests: PostgreSQL's own clock
 	sweeper   sweeper
 }
@@ -157,7 +157,7 @@ func (s *Store) Reset(ctx context.Context, p halt.Policy, key string) error {
 		case attempt == attempts-1, outcomeOf(err) == failed, s.single != nil:
 			return typed(err)
 		}
-		if err := pause(limit, attempt); err != nil {
+		if err := combine.Pause(limit, attempt); err != nil {
 			return ended(err)
 		}
 	}

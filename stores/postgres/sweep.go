@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/halt-dev/halt/core/combine"
 )
 
 // sweepPages is how many pages of the table one statement looks through: it locks what it deletes until it is over.
@@ -33,7 +35,7 @@ func (s *Store) Sweep(ctx context.Context) (deleted int64, err error) {
 			if what := outcomeOf(err); ctx.Err() != nil || attempt == attempts-1 || what == failed || s.single != nil {
 				return deleted, typed(err)
 			}
-			if err := pause(ctx, attempt); err != nil {
+			if err := combine.Pause(ctx, attempt); err != nil {
 				return deleted, ended(err)
 			}
 		}

@@ -160,7 +160,7 @@ func (d *differential) batch(now halt.Instant) int {
 			calls = append(calls, &together{charges: cs, decisions: make([]halt.Decision, len(cs))})
 		}
 	}
-	d.s.ahead.learn(now) // or calls on periods would be sent twice, and come last
+	d.s.clock.Learn(now) // or calls on periods would be sent twice, and come last
 	d.send(calls)
 	// Those of several charges come last in a batch.
 	slices.SortStableFunc(calls, func(a, b *together) int { return min(len(a.charges), 2) - min(len(b.charges), 2) })

@@ -2,7 +2,6 @@ package haltredis
 
 import (
 	"context"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -69,7 +68,7 @@ func (f *flight) Send(ctx context.Context, w *way, calls []*call) {
 		}
 		calls = f.again
 		if wait && len(calls) > 0 {
-			if err := pause(ctx, attempt); err != nil {
+			if err := combine.Pause(ctx, attempt); err != nil {
 				fail(calls, err)
 				break
 			}
@@ -156,17 +155,5 @@ func fail(calls []*call, err error) {
 	for i, w := range calls {
 		calls[i] = nil
 		w.Answer(err)
-	}
-}
-
-// pause waits before the attempt of that number, or until ctx ends.
-func pause(ctx context.Context, attempt int) error {
-	t := time.NewTimer(time.Millisecond << (2 * attempt) / 4)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
 	}
 }

@@ -90,7 +90,7 @@ func (rs *records) charge(c *halt.Charge, d *drawn, more int) {
 		rs.policy = d.policy + 1
 	}
 	if c.Mode == halt.Credit {
-		b = appendNumber(b, int64(c.At)/p.tick)
+		b = appendNumber(b, int64(c.At)/p.numbers.Tick)
 		b = appendNumber(b, c.Taken)
 	}
 	rs.b = b

@@ -25,7 +25,7 @@ func (r *request) decide(s *Store, answer string, again []*call) ([]*call, error
 	if err != nil {
 		return again, err
 	}
-	s.ahead.learn(now)
+	s.clock.Learn(now)
 	got, whole := int64(0), true
 	r.each(func(w *call, charges []drawn) {
 		if r.replay(w, charges, now) {
@@ -105,7 +105,7 @@ func (r *request) read(answer string) (now halt.Instant, admitted int64, err err
 	}
 	total := 0
 	for i := range r.keys {
-		total += r.policies[r.keys[i].policy].size
+		total += int(r.policies[r.keys[i].policy].numbers.Counts)
 	}
 	r.counts = slices.Grow(r.counts[:0], total)[:total]
 	clear(r.counts)
@@ -113,8 +113,8 @@ func (r *request) read(answer string) (now halt.Instant, admitted int64, err err
 	for i := range r.keys {
 		k := &r.keys[i]
 		p := &r.policies[k.policy]
-		own := counts[:p.size:p.size]
-		counts = counts[p.size:]
+		own := counts[:p.numbers.Counts:p.numbers.Counts]
+		counts = counts[p.numbers.Counts:]
 		if answer == "" {
 			return 0, 0, errReply("is cut off")
 		}
@@ -130,7 +130,7 @@ func (r *request) read(answer string) (now halt.Instant, admitted int64, err err
 				return 0, 0, errReply("holds what is no state")
 			}
 		}
-		if p.size == 0 {
+		if p.numbers.Counts == 0 {
 			k.state.Counts = nil
 		}
 	}
@@ -152,11 +152,11 @@ func (p *policy) parse(s *algorithm.State, b string, counts []int64) (rest strin
 		tag += 'a' - 'A'
 	}
 	switch {
-	case tag == 'b' && p.kind <= kindLeaky:
+	case tag == 'b' && p.numbers.Kind <= algorithm.KindLeaky:
 		read = append(read, &s.Used, &lives)
-	case tag == 'f' && (p.kind == kindFixed || p.kind == kindPeriod):
+	case tag == 'f' && (p.numbers.Kind == algorithm.KindFixed || p.numbers.Kind == algorithm.KindPeriod):
 		read = append(read, &s.Used, &s.Window)
-	case tag == 's' && p.kind == kindSliding:
+	case tag == 's' && p.numbers.Kind == algorithm.KindSliding:
 	default:
 		return b, false
 	}
@@ -165,7 +165,7 @@ func (p *policy) parse(s *algorithm.State, b string, counts []int64) (rest strin
 			return b, false
 		}
 	}
-	if p.kind != kindSliding {
+	if p.numbers.Kind != algorithm.KindSliding {
 		return b, true
 	}
 	if len(b) == 0 {
@@ -176,7 +176,7 @@ func (p *policy) parse(s *algorithm.State, b string, counts []int64) (rest strin
 	if width < 1 || width > 7 || len(b) < width*len(counts) {
 		return b, false
 	}
-	s.Window, s.Counts = s.At/p.sub, counts
+	s.Window, s.Counts = s.At/p.numbers.Sub, counts
 	size := int64(len(counts))
 	for age := range size {
 		n := int64(0)

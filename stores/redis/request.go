@@ -146,7 +146,7 @@ func (r *request) key(s *Store, c *halt.Charge, p int) uint16 {
 
 // command returns the command that runs the request at a server: by the script's name, or by its text.
 func (r *request) command(s *Store, byText bool) once {
-	r.write(s.serverNow)
+	r.write(s.clock.Now)
 	r.args = r.args[:0]
 	if byText {
 		r.args = append(r.args, "eval", &s.script.source)

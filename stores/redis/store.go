@@ -58,7 +58,7 @@ type Store struct {
 	combiner *combine.Combiner[*way, own]
 	single   *way // if there is no cluster
 	nodes    nodes
-	ahead    clockOffset
+	clock    combine.ServerClock
 	now      func() halt.Instant // what a script takes for the time; nil, but in tests: Redis's own clock
 }
 
