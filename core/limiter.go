@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/halt-dev/halt/core/internal/seldom"
 )
 
 // Options are a [Limiter]'s. The zero value, or nil, is the default.
@@ -23,7 +25,7 @@ type Limiter struct {
 	name      string
 	observers []guardedObserver
 	counted   bool // all observers only count
-	failures  failureLog
+	failures  seldom.Gate
 }
 
 // New returns a limiter on the store. It panics if the store or an observer is nil. A zero Limiter is of no use.
@@ -203,7 +205,7 @@ func (l *Limiter) count(ctx context.Context, e *Event) {
 // clock twice takes as long as half a decision in memory.
 const (
 	quickly = time.Microsecond
-	spared  = 15
+	spared  = 63
 	untimed = time.Duration(-1)
 )
 
@@ -284,7 +286,7 @@ func (l *Limiter) failed(ctx context.Context, err error, failOpen bool) error {
 	}
 	err = typed(err)
 	if len(l.observers) == 0 {
-		l.failures.log(ctx, l.name, err, failOpen)
+		l.logFailure(ctx, err, failOpen)
 	}
 	return err
 }

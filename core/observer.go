@@ -3,8 +3,9 @@ package halt
 import (
 	"context"
 	"log/slog"
-	"sync/atomic"
 	"time"
+
+	"github.com/halt-dev/halt/core/internal/seldom"
 )
 
 // Observer sees every call that a [Limiter] makes to its store, for telemetry. Several can stand side by side.
@@ -13,7 +14,7 @@ import (
 // observed.
 //
 // An Observer may also have a method OnlyCounts() bool. If all of a Limiter's observers have it and return true, calls are
-// cheaper: Start is not called, and of a store that answers within a microsecond only one call in 16 is timed, Elapsed
+// cheaper: Start is not called, and of a store that answers within a microsecond only one call in 64 is timed, Elapsed
 // being 0 for the others.
 type Observer interface {
 	// Start is called before the store. The context that it returns goes to the next observer, the store and End, so that
@@ -43,31 +44,10 @@ type Event struct {
 	FailedOpen bool          // Err is set, the caller is still there, and goes on as if it had been admitted
 }
 
-// failureLog rations lines that would come too often, such as those about failures that nobody else tells the operator of.
-type failureLog struct {
-	last       atomic.Int64 // Unix nanoseconds of the last line
-	suppressed atomic.Int64
-}
-
-const failureLogEvery = 10 * time.Second
-
-// next tells whether a line is due, and how many were suppressed since the last.
-func (f *failureLog) next() (suppressed int64, due bool) { return f.nextIn(failureLogEvery) }
-
-// nextIn is next for one line in another time.
-func (f *failureLog) nextIn(every time.Duration) (suppressed int64, due bool) {
-	now, last := time.Now().UnixNano(), f.last.Load()
-	if d := now - last; last != 0 && 0 <= d && d < int64(every) || !f.last.CompareAndSwap(last, now) {
-		f.suppressed.Add(1)
-		return 0, false
-	}
-	return f.suppressed.Swap(0), true
-}
-
-// log tells that a decision failed, by its kind: the error's text can hold internals of the store's.
-func (f *failureLog) log(ctx context.Context, store string, err error, failedOpen bool) {
-	if suppressed, due := f.next(); due {
+// logFailure tells the operator that a decision failed, by its kind: the error's text can hold internals of the store's.
+func (l *Limiter) logFailure(ctx context.Context, err error, failedOpen bool) {
+	if suppressed, due := l.failures.Due(seldom.Every); due {
 		slog.Default().WarnContext(ctx, "halt: decision failed",
-			"store", store, "error", ErrorKind(err), "failed_open", failedOpen, "suppressed", suppressed)
+			"store", l.name, "error", ErrorKind(err), "failed_open", failedOpen, "suppressed", suppressed)
 	}
 }

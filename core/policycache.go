@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/halt-dev/halt/core/internal/seldom"
 )
 
 // What the zero values of [PolicyCacheOptions] mean, and what is not worth an option.
@@ -73,7 +75,7 @@ type PolicyCache[K comparable] struct {
 	seed     maphash.Seed
 	shards   []cacheShard[K] // a power of two
 	loads    atomic.Int64
-	failures failureLog
+	failures seldom.Gate
 }
 
 // NewPolicyCache returns a cache of what load returns. It panics if load is nil or an option isn't valid.
@@ -317,7 +319,7 @@ func (c *PolicyCache[K]) without(ctx context.Context, err *LoadError) (Policy, e
 
 // report tells the operator of a failure that no caller gets to see.
 func (c *PolicyCache[K]) report(ctx context.Context, err *LoadError) {
-	suppressed, due := c.failures.next()
+	suppressed, due := c.failures.Due(seldom.Every)
 	if !due {
 		return
 	}

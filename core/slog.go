@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/halt-dev/halt/core/internal/seldom"
 )
 
 // LogOptions are a [LogObserver]'s. The zero value, or nil, is the default.
@@ -26,10 +28,7 @@ type LogOptions struct {
 	Secret []byte
 }
 
-const (
-	defaultLogEvery = 10 * time.Second
-	maxLogPolicies  = 1000 // those beyond share their lines
-)
+const maxLogPolicies = 1000 // those beyond share their lines
 
 // LogObserver is an [Observer] that logs refusals and failures with log/slog: what a policy refused, also as a Shadow that
 // refuses nobody; and that the store failed, by [ErrorKind]. It is safe for concurrent use.
@@ -41,10 +40,10 @@ type LogObserver struct {
 	logger *slog.Logger
 	o      LogOptions
 
-	failures failureLog
+	failures seldom.Gate
 	mu       sync.RWMutex
-	refusals map[refusalLine]*failureLog
-	others   failureLog
+	refusals map[refusalLine]*seldom.Gate
+	others   seldom.Gate
 }
 
 // refusalLine is what lines are rationed by.
@@ -56,7 +55,7 @@ type refusalLine struct {
 // NewLogObserver returns an observer that logs to the logger, or to slog.Default as it is at the time if that is nil. It
 // panics if Every is negative.
 func NewLogObserver(logger *slog.Logger, o *LogOptions) *LogObserver {
-	l := &LogObserver{logger: logger, refusals: map[refusalLine]*failureLog{}}
+	l := &LogObserver{logger: logger, refusals: map[refusalLine]*seldom.Gate{}}
 	if o != nil {
 		l.o = *o
 	}
@@ -64,7 +63,7 @@ func NewLogObserver(logger *slog.Logger, o *LogOptions) *LogObserver {
 		panic("halt: LogOptions.Every must be 0 (10 s) or more") //nolint:forbidigo // wrong at wiring
 	}
 	if l.o.Every == 0 {
-		l.o.Every = defaultLogEvery
+		l.o.Every = seldom.Every
 	}
 	l.o.Secret = append([]byte(nil), l.o.Secret...)
 	if l.o.HashKeys && len(l.o.Secret) == 0 {
@@ -101,7 +100,7 @@ func (l *LogObserver) refused(ctx context.Context, e *Event, c *Charge, d *Decis
 	if !logger.Enabled(ctx, l.o.Level) {
 		return
 	}
-	suppressed, due := l.line(refusalLine{c.Policy.Name, d.Mode == Shadow}).nextIn(l.o.Every)
+	suppressed, due := l.line(refusalLine{c.Policy.Name, d.Mode == Shadow}).Due(l.o.Every)
 	if !due {
 		return
 	}
@@ -130,7 +129,7 @@ func (l *LogObserver) failed(ctx context.Context, e *Event) {
 	if kind == "canceled" {
 		return // the caller has gone, the store has not failed
 	}
-	suppressed, due := l.failures.nextIn(l.o.Every)
+	suppressed, due := l.failures.Due(l.o.Every)
 	if !due {
 		return
 	}
@@ -148,7 +147,7 @@ func (l *LogObserver) to() *slog.Logger {
 }
 
 // line returns what rations the lines of a policy.
-func (l *LogObserver) line(key refusalLine) *failureLog {
+func (l *LogObserver) line(key refusalLine) *seldom.Gate {
 	l.mu.RLock()
 	f, full := l.refusals[key], len(l.refusals) >= maxLogPolicies
 	l.mu.RUnlock()
@@ -161,7 +160,7 @@ func (l *LogObserver) line(key refusalLine) *failureLog {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if f = l.refusals[key]; f == nil {
-		f = new(failureLog)
+		f = new(seldom.Gate)
 		l.refusals[key] = f
 	}
 	return f

@@ -53,7 +53,7 @@ type Config struct {
 	// OnDenied answers denied requests, after the header fields were set; what it returns goes to fiber's error handling, so
 	// that with a *fiber.Error the ErrorHandler answers. Default: d.Status() and problem details, written at once.
 	OnDenied func(c *fiber.Ctx, d Denial) error
-	// OnError observes what fails: a *guard.RuleError, or the store's error. It must not write to the request. The
-	// errors' texts can hold internals.
+	// OnError observes what fails, a *guard.RuleError or the store's error, and requests without a key, a *guard.RuleError of
+	// guard.ErrNoKey. It must not write to the request. The errors' texts can hold internals.
 	OnError func(*fiber.Ctx, error)
 }

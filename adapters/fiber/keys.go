@@ -33,7 +33,7 @@ func route(c *fiber.Ctx) string {
 // peer returns the peer's address. It is invalid for a peer that has none, of which fiber itself would say 0.0.0.0.
 func peer(c *fiber.Ctx) netip.Addr {
 	if tcp, ok := c.Context().RemoteAddr().(*net.TCPAddr); ok {
-		return tcp.AddrPort().Addr().Unmap().WithZone("")
+		return tcp.AddrPort().Addr()
 	}
 	return netip.Addr{}
 }
@@ -85,20 +85,8 @@ func ByIP(trustedProxies ...netip.Prefix) Key {
 	if len(trustedProxies) > 0 {
 		return framework.ByIP(trustedProxies...)
 	}
-	return guard.ByAppend("ip", appendPeer)
-}
-
-// appendPeer appends the peer's address as httpkit keys it. It needs not make a string of it first, and parse that.
-func appendPeer(b []byte, c *fiber.Ctx) []byte {
-	addr := peer(c)
-	switch {
-	case !addr.IsValid():
-		return b
-	case addr.Is4():
-		return addr.AppendTo(b)
-	}
-	prefix, _ := addr.Prefix(64)
-	return prefix.AppendTo(b)
+	// No string is made of the peer's address first, to be parsed again.
+	return guard.ByAppend("ip", func(b []byte, c *fiber.Ctx) []byte { return httpkit.AppendAddr(b, peer(c)) })
 }
 
 // ByClientIP returns the key of what fiber's IP says the client's address is, counted as ByIP counts it. Without a

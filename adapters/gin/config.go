@@ -53,7 +53,7 @@ type Config struct {
 	// OnDenied answers denied requests, after the context was aborted and the header fields were set. Default: d.Status()
 	// and problem details.
 	OnDenied func(c *gin.Context, d Denial)
-	// OnError observes what fails: a *guard.RuleError, or the store's error. It must not write to the request. The
-	// errors' texts can hold internals.
+	// OnError observes what fails, a *guard.RuleError or the store's error, and requests without a key, a *guard.RuleError of
+	// guard.ErrNoKey. It must not write to the request. The errors' texts can hold internals.
 	OnError func(*gin.Context, error)
 }

@@ -19,7 +19,7 @@ var (
 	ErrPanic = errors.New("halt: panic in a rule's function")
 	// ErrNegativeCost: a rule's Cost or Settle returned less than 0.
 	ErrNegativeCost = errors.New("halt: negative cost")
-	// ErrNoKey: a shadow rule found no key in the request.
+	// ErrNoKey: a rule found no key in the request, which is refused for it (400), unless the rule is a shadow.
 	ErrNoKey = errors.New("halt: no key in the request")
 	// ErrSameBudget: two rules with unequal policies drew on one budget.
 	ErrSameBudget = errors.New("halt: two rules of unequal policies meet on one budget")
@@ -83,8 +83,9 @@ type Config[R any] struct {
 	// ResolveTimeout is how long each Resolve may take, told by its context. 0: 2 s, which is longer than a
 	// PolicyCache with its default LoadTimeout makes a request wait.
 	ResolveTimeout time.Duration
-	// OnError observes what fails, a [*RuleError] or the store's error. It must not write to the request. Without it, what
-	// fails in a rule is logged to slog.Default, one in ten seconds, and a failing store is left to the limiter to tell.
+	// OnError observes what fails, a [*RuleError] or the store's error, and requests without a key. It must not write to the
+	// request. Without it, what fails in a rule is logged to slog.Default, one in ten seconds; a failing store is left to the
+	// limiter to tell, and a key that is missing to the response.
 	OnError func(R, error)
 }
 

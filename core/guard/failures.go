@@ -3,32 +3,22 @@ package guard
 import (
 	"errors"
 	"log/slog"
-	"sync/atomic"
-	"time"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/internal/seldom"
 )
 
-// failureLog tells the operator that rules fail when no OnError does: one line in ten seconds.
-type failureLog struct {
-	last       atomic.Int64 // Unix nanoseconds of the last line
-	suppressed atomic.Int64
-}
-
-const failureLogEvery = 10 * time.Second
-
-// log writes what kind of failure err is; never its text, which is the user's and can hold internals or keys. That a
-// shadow rule finds no key is what it is there to find out, and no failure.
-func (f *failureLog) log(err error, failedOpen bool) {
+// log tells the operator that a rule failed, when no OnError does: what kind of failure err is; never its text, which is the
+// user's and can hold internals or keys. That a request has no key is no failure: any client can leave it out.
+func (g *Guard[R]) log(err error) {
 	if errors.Is(err, ErrNoKey) {
 		return
 	}
-	now, last := time.Now().UnixNano(), f.last.Load()
-	if d := now - last; last != 0 && 0 <= d && d < int64(failureLogEvery) || !f.last.CompareAndSwap(last, now) {
-		f.suppressed.Add(1)
+	suppressed, due := g.failures.Due(seldom.Every)
+	if !due {
 		return
 	}
-	attrs := []any{"error", kind(err), "failed_open", failedOpen, "suppressed", f.suppressed.Swap(0)}
+	attrs := []any{"error", kind(err), "failed_open", !g.config.FailClosed, "suppressed", suppressed}
 	var rule *RuleError
 	if errors.As(err, &rule) {
 		attrs = append(attrs, "rule", rule.Rule, "policy", rule.Policy)

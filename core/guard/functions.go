@@ -32,7 +32,7 @@ func (g *Guard[R]) caught(r R, then func()) {
 // tell tells OnError, or without one the log, that one of the user's functions failed.
 func (g *Guard[R]) tell(r R, err error) {
 	if g.config.OnError == nil {
-		g.failures.log(err, !g.config.FailClosed)
+		g.log(err)
 		return
 	}
 	g.observe(r, err)

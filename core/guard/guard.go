@@ -8,6 +8,7 @@ import (
 	"time"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/internal/seldom"
 )
 
 // Guard applies the rules of a Config to requests. It is safe for concurrent use.
@@ -16,7 +17,7 @@ type Guard[R any] struct {
 	config   Config[R]
 	order    []int // indices into config.Rules: rules whose key everyone shares come last
 	pool     sync.Pool
-	failures failureLog
+	failures seldom.Gate
 }
 
 // New returns a guard. A Config that can't be used is an error that matches ErrInvalidConfig and names every fault.
@@ -117,12 +118,13 @@ func (p *Pass[R]) gather() bool {
 		if err == nil {
 			key, err = p.key(rule)
 		}
-		if err == nil && key == "" && !rule.Shadow {
-			p.denial = Denial{Reason: MissingKey, Policy: halt.Policy{Name: rule.Policy.Name}}
-			return false
-		}
 		if err == nil && key == "" {
 			err = ErrNoKey
+			if !rule.Shadow {
+				p.guard.tell(p.r, &RuleError{Rule: i, Policy: rule.Policy.Name, Err: err})
+				p.denial = Denial{Reason: MissingKey, Policy: halt.Policy{Name: rule.Policy.Name}}
+				return false
+			}
 		}
 		if err == nil {
 			n := len(p.entries)

@@ -26,7 +26,7 @@ func TestPoolKeepsRequestsApart(t *testing.T) {
 		Exempt: func(r *request) bool { return r.route == "exempt" },
 		Route:  func(r *request) string { return r.route },
 		OnError: func(r *request, err error) {
-			if r.route != "fails" || !errors.Is(err, failed) {
+			if want := map[string]error{"fails": failed, "keyless": guard.ErrNoKey}[r.route]; want == nil || !errors.Is(err, want) {
 				t.Errorf("of %s OnError was told %v", r.user, err)
 			}
 		},
@@ -62,7 +62,7 @@ func TestPoolKeepsRequestsApart(t *testing.T) {
 			case 2:
 				r.route = "exempt"
 			case 3:
-				r.account = "" // no key
+				r.route, r.account = "keyless", ""
 			case 4:
 				r.cost = 1000 // too much
 			}

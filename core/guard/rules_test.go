@@ -146,7 +146,7 @@ func TestMissingKey(t *testing.T) {
 				if calls := w.store.taken(); len(calls) != 0 {
 					t.Errorf("the store got %v", calls)
 				}
-				w.quiet()
+				w.ruleError(1, guard.ErrNoKey)
 			}
 		})
 	}

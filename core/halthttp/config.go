@@ -52,7 +52,7 @@ type Config struct {
 	// OnDenied answers denied requests, after the header fields were set. It has to write the status, d.Status() as a rule:
 	// if it writes nothing, net/http answers 200. Default: d.Status() and problem details.
 	OnDenied func(w http.ResponseWriter, r *http.Request, d Denial)
-	// OnError observes what fails: a *guard.RuleError, or the store's error. It must not write to the request. The
-	// errors' texts can hold internals.
+	// OnError observes what fails, a *guard.RuleError or the store's error, and requests without a key, a *guard.RuleError of
+	// guard.ErrNoKey. It must not write to the request. The errors' texts can hold internals.
 	OnError func(*http.Request, error)
 }

@@ -14,19 +14,25 @@ func appendAddress(b []byte, remote, forwarded string, trusted []netip.Prefix) [
 			return append(b, host...)
 		}
 	}
-	addr, ok := clientAddr(remote, forwarded, trusted)
+	addr, _ := clientAddr(remote, forwarded, trusted)
+	return AppendAddr(b, addr)
+}
+
+// AppendAddr appends an address as a key has it, an IPv6 address by its /64: nothing if it is the zero Addr.
+func AppendAddr(b []byte, addr netip.Addr) []byte {
+	addr = addr.Unmap()
 	switch {
-	case !ok:
+	case !addr.IsValid():
 		return b
 	case addr.Is4():
 		return addr.AppendTo(b)
 	}
-	p, _ := addr.Prefix(64)
+	p, _ := addr.Prefix(64) // which has no zone
 	return p.AppendTo(b)
 }
 
 // clientAddr returns the address of the client: the peer's, unless it is a trusted proxy and has named another. It
-// reports false if the address that decides is none.
+// reports false, and returns the zero Addr, if the address that decides is none.
 func clientAddr(remote, forwarded string, trusted []netip.Prefix) (netip.Addr, bool) {
 	addr, ok := parseAddr(remote)
 	if !ok || !within(addr, trusted) {
@@ -111,7 +117,10 @@ func parseAddr(s string) (netip.Addr, bool) {
 	default:
 		addr, err = netip.ParseAddr(s)
 	}
-	return addr.Unmap().WithZone(""), err == nil
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	return addr.Unmap().WithZone(""), true
 }
 
 func within(a netip.Addr, ps []netip.Prefix) bool {

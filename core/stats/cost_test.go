@@ -120,7 +120,7 @@ func heap() int64 {
 func BenchmarkDecision(b *testing.B) {
 	const turn = 2000
 	plenty := halt.Policy{Name: "api", Limit: 120_000_000, Window: 24 * time.Hour, Burst: 50_000_000}
-	for _, n := range []int{1, 10_000, 1_000_000} {
+	for _, n := range []int{1, 10_000, 100_000, 1_000_000} {
 		b.Run("keys="+strconv.Itoa(n), func(b *testing.B) {
 			keys := make([]string, n)
 			for i := range keys {

@@ -125,7 +125,7 @@ type KeyCount struct {
 }
 
 // Latency is how long the store took to decide, failures included: quantiles to 1/16, up to two minutes. Of a store that
-// answers within a microsecond only a sample is timed, one call in 16.
+// answers within a microsecond only a sample is timed, one call in 64.
 type Latency struct {
 	Measured int64         `json:"measured"` // how many calls were timed
 	P50      time.Duration `json:"p50"`
