@@ -53,13 +53,6 @@ func (s *scripted) calls() int {
 	return len(s.all)
 }
 
-// quick is a store that could decide single charges by a path of their own.
-type quick struct{ *scripted }
-
-func (quick) TakeOne(context.Context, halt.Charge) (halt.Decision, error) {
-	return halt.Decision{}, errors.New("TakeOne was called")
-}
-
 func modelled(take func(cs []halt.Charge) error) (*halt.Limiter, *scripted, *storetest.Clock) {
 	clock := storetest.NewClock(noon)
 	s := &scripted{Model: storetest.NewModel(clock.Now), take: take}
@@ -268,22 +261,6 @@ func TestLimiterCanceled(t *testing.T) {
 		l := halt.New(&scripted{Model: storetest.NewModel(nil), take: func([]halt.Charge) error { return err }}, nil)
 		if _, got := l.Allow(ctx, hourly, "k"); halt.ErrorKind(got) != "canceled" {
 			t.Errorf("%v became %v, of kind %q", err, got, halt.ErrorKind(got))
-		}
-	}
-}
-
-// TestLimiterCallsTake: every charge that the store decides comes by Take, so that what wraps a store wraps it all.
-func TestLimiterCallsTake(t *testing.T) {
-	t.Parallel()
-	ctx := t.Context()
-	for _, o := range []*halt.Options{nil, {Observers: []halt.Observer{silent{}}}} {
-		q := quick{&scripted{Model: storetest.NewModel(nil)}}
-		l := halt.New(q, o)
-		must[halt.Decision](t)(l.Allow(ctx, perMinute, "k"))
-		must[halt.Decisions](t)(l.AllowAll(ctx, perMinute.Charge("k", 1)))
-		must[halt.Decisions](t)(l.AllowAll(ctx, perMinute.Charge("k", 1), (halt.Policy{Name: "f", Limit: -1}).Charge("k", 1)))
-		if ds := must[halt.Decisions](t)(l.AllowAll(ctx, perMinute.Charge("k", 1), perMinute.Charge("l", 1))); ds.Allowed() || q.calls() != 4 {
-			t.Errorf("%d calls, %+v", q.calls(), ds)
 		}
 	}
 }

@@ -80,7 +80,7 @@ func neverAbove(t *testing.T, a halt.Algorithm, skew time.Duration, seed uint64)
 			for range 3 {
 				c := p.Charge("k", 1+rng.Int64N(3))
 				wg.Go(func() {
-					if d, err := s.TakeOne(context.Background(), c); err == nil && d.Allowed {
+					if d, err := storetest.TakeOne(context.Background(), s, c); err == nil && d.Allowed {
 						mu.Lock()
 						defer mu.Unlock()
 						all = append(all, taking{clock.Now(), c.Cost})

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/storetest"
 )
 
 // A register's errors reach the caller with their cause.
@@ -24,7 +25,7 @@ func TestErrors(t *testing.T) {
 	} {
 		s, r, _ := made(t)
 		r.fault = func(string) fault { return c.fault }
-		_, err := s.TakeOne(context.Background(), lasting(3).Charge("secret", 1))
+		_, err := storetest.TakeOne(context.Background(), s, lasting(3).Charge("secret", 1))
 		if !errors.Is(err, c.kind) || c.fault != panics && !errors.Is(err, errFault) || strings.Contains(fmt.Sprint(err), "secret") {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -51,7 +52,7 @@ func TestNotDone(t *testing.T) {
 		return busy
 	}
 	for range 3 {
-		if _, err := s.TakeOne(context.Background(), lasting(3).Charge("k", 1)); !errors.Is(err, errFault) {
+		if _, err := storetest.TakeOne(context.Background(), s, lasting(3).Charge("k", 1)); !errors.Is(err, errFault) {
 			t.Errorf("a full register: %v", err)
 		}
 	}
@@ -70,7 +71,7 @@ func TestNotDoneAfterDoubt(t *testing.T) {
 		}
 		return f
 	}
-	_, err := s.TakeOne(context.Background(), halt.Charge{Policy: lasting(3), Key: "k", Cost: 1, Mode: halt.Debit})
+	_, err := storetest.TakeOne(context.Background(), s, halt.Charge{Policy: lasting(3), Key: "k", Cost: 1, Mode: halt.Debit})
 	if !errors.Is(err, halt.ErrStore) || isNotDone(err) || len(faults) > 0 {
 		t.Errorf("a swap that may have happened: %v", err)
 	}
@@ -85,7 +86,7 @@ func TestKeepsFailing(t *testing.T) {
 		}
 		return refused
 	}
-	if _, err := s.TakeOne(context.Background(), lasting(3).Charge("k", 1)); !errors.Is(err, errFault) {
+	if _, err := storetest.TakeOne(context.Background(), s, lasting(3).Charge("k", 1)); !errors.Is(err, errFault) {
 		t.Errorf("a register that fails: %v", err)
 	}
 	if _, swaps := r.counts(); swaps != mostSendings {
@@ -115,7 +116,7 @@ func TestContention(t *testing.T) {
 				r.between = between
 			}
 			begun := time.Now()
-			_, err := s.TakeOne(context.Background(), p.Charge("k", 1))
+			_, err := storetest.TakeOne(context.Background(), s, p.Charge("k", 1))
 			if !errors.Is(err, halt.ErrContention) || halt.ErrorKind(err) != "contention" {
 				t.Errorf("after %v: %v", time.Since(begun), err)
 			}
@@ -139,14 +140,14 @@ func TestTimeout(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := open(t, hanging{}, Options{Timeout: time.Second})
 		begun := time.Now()
-		_, err := s.TakeOne(context.Background(), lasting(3).Charge("k", 1))
+		_, err := storetest.TakeOne(context.Background(), s, lasting(3).Charge("k", 1))
 		if took := time.Since(begun); !errors.Is(err, halt.ErrDeadline) || took != time.Second {
 			t.Errorf("after %v: %v", took, err)
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 		defer cancel()
 		begun = time.Now()
-		_, err = s.TakeOne(ctx, lasting(3).Charge("k", 1))
+		_, err = storetest.TakeOne(ctx, s, lasting(3).Charge("k", 1))
 		if took := time.Since(begun); !errors.Is(err, halt.ErrDeadline) || took != 10*time.Millisecond {
 			t.Errorf("after %v: %v", took, err)
 		}
@@ -244,7 +245,7 @@ func TestFarRegister(t *testing.T) {
 			s := open(t, far{transactions{r}, takes}, Options{Timeout: 100 * time.Millisecond})
 			failed := 0
 			for range 20 {
-				if _, err := s.TakeOne(context.Background(), p.Charge("k", 1)); err != nil {
+				if _, err := storetest.TakeOne(context.Background(), s, p.Charge("k", 1)); err != nil {
 					failed++
 					if !errors.Is(err, halt.ErrDeadline) {
 						t.Errorf("%v for each answer: %v", takes, err)

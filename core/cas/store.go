@@ -112,9 +112,11 @@ func (o *Options) complete() error {
 // Name returns [Options].Name, for telemetry.
 func (s *Store) Name() string { return s.o.Name }
 
-// TakeOne decides one charge: [Store.Take] without slices.
-func (s *Store) TakeOne(ctx context.Context, c halt.Charge) (halt.Decision, error) {
-	return s.combiner.TakeOne(ctx, halt.StorageKey(s.o.Prefix, c), c, struct{}{})
+// one is Take of one charge.
+func (s *Store) one(ctx context.Context, c halt.Charge) (d halt.Decision, err error) {
+	ds := [1]halt.Decision{}
+	err = s.Take(ctx, []halt.Charge{c}, ds[:])
+	return ds[0], err
 }
 
 // together is the queue of the calls of several charges. No storage key is empty.
@@ -122,15 +124,14 @@ const together = ""
 
 // Take decides the charges of cs as one call: in one step if the register is a [TransactionRegister], else as halt.TakeEach
 // does.
-func (s *Store) Take(ctx context.Context, cs []halt.Charge, ds []halt.Decision) (err error) {
+func (s *Store) Take(ctx context.Context, cs []halt.Charge, ds []halt.Decision) error {
 	switch {
 	case len(cs) == 0:
 		return nil
 	case len(cs) == 1:
-		ds[0], err = s.TakeOne(ctx, cs[0])
-		return err
+		return s.combiner.Take(ctx, halt.StorageKey(s.o.Prefix, cs[0]), cs, ds, struct{}{})
 	case s.several == nil:
-		return combine.TakeEach(ctx, s.o.Timeout, cs, ds, s.TakeOne)
+		return combine.TakeEach(ctx, s.o.Timeout, cs, ds, s.one)
 	}
 	return s.combiner.Take(ctx, together, cs, ds, struct{}{})
 }

@@ -200,7 +200,7 @@ func TestReplacedMeanwhile(t *testing.T) {
 				r.mu.Lock()
 				return none
 			}
-			d, err := s.TakeOne(context.Background(), c)
+			d, err := storetest.TakeOne(context.Background(), s, c)
 			switch m {
 			case halt.Credit:
 				left += 10

@@ -9,6 +9,7 @@ import (
 
 	halt "github.com/halt-dev/halt/core"
 	"github.com/halt-dev/halt/core/memory"
+	"github.com/halt-dev/halt/core/storetest"
 )
 
 // A decision on a key that is known allocates nothing: admitted, refused, blocked, given back, alone or in a call of several.
@@ -33,7 +34,7 @@ func TestAllocNothing(t *testing.T) {
 				}
 				credit.At = halt.InstantOf(time.Now())
 				for _, c := range []halt.Charge{debit, credit} {
-					if _, err := s.TakeOne(ctx, c); err != nil {
+					if _, err := storetest.TakeOne(ctx, s, c); err != nil {
 						t.Fatal(err)
 					}
 				}

@@ -10,6 +10,7 @@ import (
 
 	halt "github.com/halt-dev/halt/core"
 	"github.com/halt-dev/halt/core/memory"
+	"github.com/halt-dev/halt/core/storetest"
 )
 
 // keys returns n keys in random order.
@@ -88,7 +89,7 @@ func BenchmarkFlood(b *testing.B) {
 	key := make([]byte, 0, 32)
 	for i := 0; b.Loop(); i++ {
 		key = strconv.AppendInt(key[:0], int64(i), 10)
-		if _, err := s.TakeOne(context.Background(), p.Charge(string(key), 1)); err != nil {
+		if _, err := storetest.TakeOne(context.Background(), s, p.Charge(string(key), 1)); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/storetest"
 )
 
 // hands are those of a fake clock.
@@ -123,7 +124,7 @@ func storeAt(h *hands) *Store {
 
 func allowed(t *testing.T, s *Store, p halt.Policy, key string) bool {
 	t.Helper()
-	d, err := s.TakeOne(context.Background(), p.Charge(key, 1))
+	d, err := storetest.TakeOne(context.Background(), s, p.Charge(key, 1))
 	if err != nil {
 		t.Fatal(err)
 	}

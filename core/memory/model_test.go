@@ -143,13 +143,7 @@ func trace(t *testing.T, ps []halt.Policy, steps int, then ...halt.Policy) {
 			cs := r.call([]int{1, 1, 1, 2, 5, 9}[r.IntN(6)])
 			got, want := make([]halt.Decision, len(cs)), make([]halt.Decision, len(cs))
 			m.take(cs, want, now)
-			var err error
-			if len(cs) == 1 && r.IntN(2) == 0 {
-				got[0], err = s.TakeOne(ctx, cs[0])
-			} else {
-				err = s.Take(ctx, cs, got)
-			}
-			if err != nil {
+			if err := s.Take(ctx, cs, got); err != nil {
 				t.Fatal(err)
 			}
 			admitted := halt.Decisions(got).Allowed()

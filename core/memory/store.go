@@ -93,12 +93,6 @@ func (s *Store) Name() string { return "memory" }
 // Len returns how many keys the store keeps, counted per policy: those that are expired but not yet removed included.
 func (s *Store) Len() int { return int(s.n.Load()) }
 
-// TakeOne decides one charge, as a Take of one does. It allocates nothing but room for new keys.
-func (s *Store) TakeOne(_ context.Context, c halt.Charge) (d halt.Decision, err error) {
-	s.one(&c, &d)
-	return d, nil
-}
-
 // one decides a charge by itself and writes the decision to d.
 func (s *Store) one(c *halt.Charge, d *halt.Decision) {
 	// Read before the lock, which then is held for less long. A reading that is late by then counts as the latest.

@@ -10,6 +10,7 @@ import (
 
 	halt "github.com/halt-dev/halt/core"
 	"github.com/halt-dev/halt/core/memory"
+	"github.com/halt-dev/halt/core/storetest"
 )
 
 var _ halt.Store = (*memory.Store)(nil)
@@ -23,7 +24,7 @@ func must(t *testing.T, ok bool, format string, args ...any) {
 
 func take(t *testing.T, s *memory.Store, c halt.Charge) halt.Decision {
 	t.Helper()
-	d, err := s.TakeOne(context.Background(), c)
+	d, err := storetest.TakeOne(context.Background(), s, c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,7 +259,7 @@ func TestPanicLeavesNoLock(t *testing.T) {
 	s := memory.New(nil)
 	bad := halt.Policy{Name: "p", Algorithm: halt.FixedWindow} // a window of 0
 	for _, call := range []func(){
-		func() { _, _ = s.TakeOne(context.Background(), bad.Charge("k", 1)) },
+		func() { _, _ = storetest.TakeOne(context.Background(), s, bad.Charge("k", 1)) },
 		func() {
 			cs := []halt.Charge{bad.Charge("k", 1), bad.Charge("l", 1)}
 			_ = s.Take(context.Background(), cs, make([]halt.Decision, 2))

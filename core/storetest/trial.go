@@ -30,11 +30,6 @@ type trial struct {
 	made    time.Duration // how much time the trial has made to pass
 }
 
-// taker is the quick path that a store may have.
-type taker interface {
-	TakeOne(ctx context.Context, c halt.Charge) (halt.Decision, error)
-}
-
 func newTrial(tb testing.TB, h *Harness) *trial {
 	tb.Helper()
 	if h.Bubble {
@@ -118,12 +113,7 @@ func (e *trial) attempt(cs ...halt.Charge) (halt.Decisions, error) {
 	for i := range ds {
 		ds[i] = halt.Decision{Mode: 77, Allowed: true, Blocked: true, Limit: -7, Remaining: -7, ResetAfter: -7, RetryAfter: -7, Delay: -7, At: -7}
 	}
-	var err error
-	if one, ok := e.store.(taker); ok && len(cs) == 1 && e.rng.IntN(2) == 0 {
-		ds[0], err = one.TakeOne(e.ctx, cs[0])
-	} else {
-		err = e.store.Take(e.ctx, cs, ds)
-	}
+	err := e.store.Take(e.ctx, cs, ds)
 	if !slices.Equal(before, cs) {
 		fail("Take changed its charges from %s to %s", show(before), show(cs))
 	}

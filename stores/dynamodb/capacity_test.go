@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/storetest"
 )
 
 // metered is a client that adds up what DynamoDB says it charges for. Of transactions it counts the parts instead, two units each,
@@ -97,7 +98,7 @@ func TestCapacity(t *testing.T) {
 	for range callers {
 		wg.Go(func() {
 			for range each {
-				if _, err := s.TakeOne(ctx, big.Charge("hot", 1)); err != nil {
+				if _, err := storetest.TakeOne(ctx, s, big.Charge("hot", 1)); err != nil {
 					t.Error(err)
 				}
 			}

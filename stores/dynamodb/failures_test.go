@@ -17,6 +17,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/storetest"
 	"github.com/halt-dev/halt/core/storetest/testserver"
 )
 
@@ -73,7 +74,7 @@ func TestThrottled(t *testing.T) {
 	}
 	// Shorter than the client's patience: nobody notices.
 	f.use(only("PutItem", 2, answers(400, "ThrottlingException", "")))
-	if d, err := s.TakeOne(ctx, p.Charge("k", 1)); err != nil || d.Remaining != 49 {
+	if d, err := storetest.TakeOne(ctx, s, p.Charge("k", 1)); err != nil || d.Remaining != 49 {
 		t.Errorf("throttled twice: %+v, %v", d, err)
 	}
 }
@@ -88,7 +89,7 @@ func TestRetryBudget(t *testing.T) {
 	sent := 0
 	for range 5 {
 		f.use(throttle)
-		if _, err := s.TakeOne(ctx, p.Charge("k", 1)); !failsAs(err, ErrThrottled) {
+		if _, err := storetest.TakeOne(ctx, s, p.Charge("k", 1)); !failsAs(err, ErrThrottled) {
 			t.Errorf("%v", err)
 		}
 		sent += f.count("PutItem")
@@ -104,7 +105,7 @@ func TestRetryBudget(t *testing.T) {
 	})
 	for range 5 {
 		f.use(throttle)
-		if _, err := slow.TakeOne(ctx, p.Charge("k", 1)); !failsAs(err, ErrThrottled) || errors.Is(err, halt.ErrDeadline) {
+		if _, err := storetest.TakeOne(ctx, slow, p.Charge("k", 1)); !failsAs(err, ErrThrottled) || errors.Is(err, halt.ErrDeadline) {
 			t.Errorf("%v", err)
 		}
 		if n := f.count("PutItem"); n != 1 {
@@ -122,7 +123,7 @@ func TestRefused(t *testing.T) {
 	p := lasting(100)
 	for code, status := range map[string]int{"AccessDeniedException": 400, "ValidationException": 400, "ItemCollectionSizeLimitExceededException": 400, "UnrecognizedClientException": 400} {
 		f.use(only("PutItem", 1000, answers(status, code, "")))
-		_, err := s.TakeOne(ctx, p.Charge("k", 1))
+		_, err := storetest.TakeOne(ctx, s, p.Charge("k", 1))
 		var api smithy.APIError
 		if !failsAs(err, halt.ErrStore) || errors.Is(err, ErrThrottled) || !errors.As(err, &api) || api.ErrorCode() != code {
 			t.Errorf("%s: %v", code, err)
@@ -135,7 +136,7 @@ func TestRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = missing.TakeOne(ctx, p.Charge("secret-key", 1))
+	_, err = storetest.TakeOne(ctx, missing, p.Charge("secret-key", 1))
 	var notFound *types.ResourceNotFoundException
 	if !failsAs(err, halt.ErrStore) || !errors.As(err, &notFound) {
 		t.Errorf("without a table: %v", err)
@@ -184,7 +185,7 @@ func TestTimeout(t *testing.T) {
 	p := lasting(100)
 	f.use(hangs)
 	calls := map[string]func(context.Context) error{
-		"a Take": func(ctx context.Context) error { _, err := s.TakeOne(ctx, p.Charge("k", 1)); return err },
+		"a Take": func(ctx context.Context) error { _, err := storetest.TakeOne(ctx, s, p.Charge("k", 1)); return err },
 		"a call of two": func(ctx context.Context) error {
 			return s.Take(ctx, []halt.Charge{p.Charge("k", 1), p.Charge("l", 1)}, make([]halt.Decision, 2))
 		},
@@ -224,7 +225,7 @@ func load(s *Store, c halt.Charge) (stop func() (admitted int64, failed map[stri
 	for range 8 {
 		wg.Go(func() {
 			for !over.Load() {
-				d, err := s.TakeOne(ctx, c)
+				d, err := storetest.TakeOne(ctx, s, c)
 				switch {
 				case err != nil:
 					mu.Lock()
@@ -259,18 +260,18 @@ func TestServerKilled(t *testing.T) {
 	p := lasting(100)
 	stop := load(s, p.Charge("k", 1))
 	spent := func() bool {
-		d, err := s.TakeOne(ctx, p.Charge("k", 0))
+		d, err := storetest.TakeOne(ctx, s, p.Charge("k", 0))
 		return err == nil && d.Remaining == 0
 	}
 	eventually(t, "the limit is reached", spent)
 	server.Pause()
-	if _, err := s.TakeOne(ctx, p.Charge("k", 1)); !failsAs(err, halt.ErrDeadline) {
+	if _, err := storetest.TakeOne(ctx, s, p.Charge("k", 1)); !failsAs(err, halt.ErrDeadline) {
 		t.Errorf("a server that stands still: %v", err)
 	}
 	server.Resume()
 	eventually(t, "it works again", spent)
 	server.Kill()
-	if _, err := s.TakeOne(ctx, p.Charge("k", 1)); !failsAs(err, halt.ErrStore) && !failsAs(err, halt.ErrDeadline) {
+	if _, err := storetest.TakeOne(ctx, s, p.Charge("k", 1)); !failsAs(err, halt.ErrStore) && !failsAs(err, halt.ErrDeadline) {
 		t.Errorf("with the server down: %v", err)
 	}
 	server.Restart()
@@ -290,7 +291,7 @@ func TestNoGoroutineStays(t *testing.T) {
 	stop := load(s, lasting(1<<40).Charge("k", 1))
 	f.use(hangs)
 	eventually(t, "calls time out", func() bool {
-		_, err := s.TakeOne(ctx, lasting(1).Charge("l", 1))
+		_, err := storetest.TakeOne(ctx, s, lasting(1).Charge("l", 1))
 		return errors.Is(err, halt.ErrDeadline)
 	})
 	f.use(nil)

@@ -13,6 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+
+	"github.com/halt-dev/halt/core/storetest"
 )
 
 // faults stand between the SDK and the network. They see every request that the SDK sends, also those that it repeats by
@@ -126,7 +128,7 @@ func faulty(tb testing.TB, o Options, options ...func(*dynamodb.Options)) (*Stor
 	client, f := newFaults(options...)
 	s := newStore(tb, client, o)
 	eventually(tb, "it knows the time", func() bool {
-		_, err := s.TakeOne(ctx, lasting(1).Charge("another", 1))
+		_, err := storetest.TakeOne(ctx, s, lasting(1).Charge("another", 1))
 		return err == nil
 	})
 	f.use(nil)

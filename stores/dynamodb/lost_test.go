@@ -41,7 +41,7 @@ func TestLostAnswer(t *testing.T) {
 			p.Name = "lost-" + c.mode.String()
 			first := take(t, s, p.Charge("k", 50))
 			f.use(only("PutItem", 1, loses(nil)))
-			if d, err := s.TakeOne(ctx, by(c.mode, p, first)); err != nil || !d.Allowed || d.Remaining != c.left {
+			if d, err := storetest.TakeOne(ctx, s, by(c.mode, p, first)); err != nil || !d.Allowed || d.Remaining != c.left {
 				t.Errorf("%+v, %v", d, err)
 			}
 			if puts, gets := f.count("PutItem"), f.count("GetItem"); puts != 1 || gets != 1 {
@@ -70,7 +70,7 @@ func TestLostAnswerOverwritten(t *testing.T) {
 			p := lasting(100)
 			first := take(t, s, p.Charge("k", 50))
 			f.use(only("PutItem", 1, loses(func() { take(t, other, p.Charge("k", 1)) })))
-			d, err := s.TakeOne(ctx, by(c.mode, p, first))
+			d, err := storetest.TakeOne(ctx, s, by(c.mode, p, first))
 			switch {
 			case (err != nil) != c.fails:
 				t.Errorf("%+v, %v", d, err)

@@ -14,6 +14,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/storetest"
 	"github.com/halt-dev/halt/core/storetest/testserver"
 )
 
@@ -103,7 +104,7 @@ func newStore(tb testing.TB, client Client, o Options) *Store {
 // take takes c, and fails the test at an error.
 func take(tb testing.TB, s *Store, c halt.Charge) halt.Decision {
 	tb.Helper()
-	d, err := s.TakeOne(ctx, c)
+	d, err := storetest.TakeOne(ctx, s, c)
 	if err != nil {
 		tb.Fatal(err)
 	}

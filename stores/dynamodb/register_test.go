@@ -21,6 +21,7 @@ import (
 	halt "github.com/halt-dev/halt/core"
 	"github.com/halt-dev/halt/core/algorithm"
 	"github.com/halt-dev/halt/core/cas"
+	"github.com/halt-dev/halt/core/storetest"
 )
 
 // newRegister returns a register that knows the time already.
@@ -225,12 +226,12 @@ func TestItemSize(t *testing.T) {
 	}
 	p := halt.Policy{Name: strings.Repeat("n", 64), Algorithm: halt.SlidingWindow, Limit: 1<<52 - 1, Window: time.Minute, Precision: 60, Block: 10 * 365 * 24 * time.Hour}
 	for range 61 {
-		if _, err := s.TakeOne(ctx, p.Charge(strings.Repeat("k", mostKey), (1<<52-1)/61)); err != nil {
+		if _, err := storetest.TakeOne(ctx, s, p.Charge(strings.Repeat("k", mostKey), (1<<52-1)/61)); err != nil {
 			t.Fatal(err)
 		}
 		clock += halt.Instant(time.Second / time.Microsecond)
 	}
-	if d, err := s.TakeOne(ctx, p.Charge(strings.Repeat("k", mostKey), 1<<51)); err != nil || !d.Blocked {
+	if d, err := storetest.TakeOne(ctx, s, p.Charge(strings.Repeat("k", mostKey), 1<<51)); err != nil || !d.Blocked {
 		t.Fatalf("%+v, %v", d, err)
 	}
 	if _, err := algorithm.Parse(r.value[17:], &p); err != nil {

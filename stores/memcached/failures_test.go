@@ -13,6 +13,7 @@ import (
 	"time"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/storetest"
 	"github.com/halt-dev/halt/core/storetest/testserver"
 )
 
@@ -26,7 +27,7 @@ func load(s *Store, c halt.Charge) (stop func() (admitted int64, failed map[stri
 	for range 8 {
 		wg.Go(func() {
 			for !over.Load() {
-				d, err := s.TakeOne(context.Background(), c)
+				d, err := storetest.TakeOne(context.Background(), s, c)
 				switch {
 				case err != nil:
 					mu.Lock()
@@ -52,14 +53,14 @@ func TestRestart(t *testing.T) {
 	stop := load(s, p.Charge("k", 1))
 	for life := range 3 {
 		eventually(t, "the limit is reached", func() bool {
-			d, err := s.TakeOne(context.Background(), p.Charge("k", 0))
+			d, err := storetest.TakeOne(context.Background(), s, p.Charge("k", 0))
 			return err == nil && d.Remaining == 0
 		})
 		if life == 2 {
 			break
 		}
 		server.Kill()
-		_, err := s.TakeOne(context.Background(), p.Charge("k", 1))
+		_, err := storetest.TakeOne(context.Background(), s, p.Charge("k", 1))
 		if !errors.Is(err, halt.ErrStore) && !errors.Is(err, halt.ErrDeadline) {
 			t.Errorf("with the server down: %v", err)
 		}
@@ -151,7 +152,7 @@ func TestLostReply(t *testing.T) {
 			charge.At, charge.Taken = first.At, 50
 		}
 		f.armed.Store(true)
-		d, err := s.TakeOne(context.Background(), charge)
+		d, err := storetest.TakeOne(context.Background(), s, charge)
 		if c.mode == halt.Peek {
 			// Nothing was to be written: there is nothing to find out.
 			if err == nil {
@@ -183,7 +184,7 @@ func TestNoAnswer(t *testing.T) {
 	late := func(what string) {
 		eventually(t, what+": calls time out", func() bool {
 			begun := time.Now()
-			_, err := s.TakeOne(context.Background(), p.Charge("l", 1))
+			_, err := storetest.TakeOne(context.Background(), s, p.Charge("l", 1))
 			if took := time.Since(begun); took > 10*time.Second { // a busy machine stalls, but not for so long
 				t.Errorf("%s: a call took %v", what, took)
 			}
@@ -191,7 +192,7 @@ func TestNoAnswer(t *testing.T) {
 		})
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		if _, err := s.TakeOne(ctx, p.Charge("l", 1)); !errors.Is(err, context.Canceled) {
+		if _, err := storetest.TakeOne(ctx, s, p.Charge("l", 1)); !errors.Is(err, context.Canceled) {
 			t.Errorf("%s: a caller who has left: %v", what, err)
 		}
 	}
@@ -207,7 +208,7 @@ func TestNoAnswer(t *testing.T) {
 	eventually(t, "the connections are given up", func() bool { return dialed() > first+lanes })
 	server.Resume()
 	eventually(t, "it answers again", func() bool {
-		_, err := s.TakeOne(context.Background(), p.Charge("l", 1))
+		_, err := storetest.TakeOne(context.Background(), s, p.Charge("l", 1))
 		return err == nil
 	})
 	f.slow.Store(int64(300 * time.Millisecond))
@@ -218,7 +219,7 @@ func TestNoAnswer(t *testing.T) {
 		t.Error(err)
 	}
 	eventually(t, "Close has closed it", func() bool { // what is late under the key comes first
-		_, err := s.TakeOne(context.Background(), p.Charge("k", 1))
+		_, err := storetest.TakeOne(context.Background(), s, p.Charge("k", 1))
 		return errors.Is(err, errClosed) && errors.Is(err, halt.ErrStore)
 	})
 	eventually(t, "all goroutines are gone", func() bool { return runtime.NumGoroutine() <= before })
@@ -231,7 +232,7 @@ func TestSlowDial(t *testing.T) {
 	s, _ := newStore(t, &Options{Timeout: 20 * time.Millisecond, Dial: f.dial})
 	late := 0
 	eventually(t, "it connects", func() bool {
-		_, err := s.TakeOne(context.Background(), lasting(1<<40).Charge("k", 1))
+		_, err := storetest.TakeOne(context.Background(), s, lasting(1<<40).Charge("k", 1))
 		if err != nil {
 			late++
 		}
@@ -273,7 +274,7 @@ func TestFull(t *testing.T) {
 	take(t, s, p.Charge("k", 7))
 	key := s.register.wireKey(halt.StorageKey(s.register.prefix, p.Charge("k", 1)))
 	fill(t, server, key, func(answer string) bool { return strings.HasPrefix(answer, "SERVER_ERROR") })
-	_, err := s.TakeOne(context.Background(), p.Charge("k", 1))
+	_, err := storetest.TakeOne(context.Background(), s, p.Charge("k", 1))
 	if !errors.Is(err, halt.ErrStore) || !strings.Contains(fmt.Sprint(err), "SERVER_ERROR out of memory") {
 		t.Errorf("a full server: %v", err)
 	}
@@ -335,7 +336,7 @@ func TestOneServerDown(t *testing.T) {
 	for i := range 40 {
 		c := p.Charge(fmt.Sprint("k", i), 1)
 		v, _ := s.register.serverOf(s.register.wireKey(halt.StorageKey(s.register.prefix, c)))
-		d, err := s.TakeOne(context.Background(), c)
+		d, err := storetest.TakeOne(context.Background(), s, c)
 		switch {
 		case v.name == two.Addr() && !errors.Is(err, halt.ErrStore):
 			t.Errorf("a key of the server that is down: %+v, %v", d, err)

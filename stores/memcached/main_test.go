@@ -11,6 +11,7 @@ import (
 	"time"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/storetest"
 	"github.com/halt-dev/halt/core/storetest/testserver"
 )
 
@@ -66,7 +67,7 @@ func newStore(tb testing.TB, o *Options, args ...string) (*Store, *testserver.Se
 // take takes c, and fails the test at an error.
 func take(tb testing.TB, s *Store, c halt.Charge) halt.Decision {
 	tb.Helper()
-	d, err := s.TakeOne(context.Background(), c)
+	d, err := storetest.TakeOne(context.Background(), s, c)
 	if err != nil {
 		tb.Fatal(err)
 	}

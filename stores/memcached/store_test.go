@@ -16,6 +16,7 @@ import (
 
 	halt "github.com/halt-dev/halt/core"
 	"github.com/halt-dev/halt/core/cas"
+	"github.com/halt-dev/halt/core/storetest"
 	"github.com/halt-dev/halt/core/storetest/testserver"
 )
 
@@ -245,7 +246,7 @@ func TestFirstDecision(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := halt.Policy{Name: "p", Limit: 1, Window: 10 * time.Minute}.Charge(off.String(), 1)
-		d, err := wrong.TakeOne(t.Context(), c)
+		d, err := storetest.TakeOne(t.Context(), wrong, c)
 		if err != nil || !d.Allowed {
 			t.Errorf("%+v, %v", d, err)
 		}
@@ -260,12 +261,12 @@ func TestFirstDecision(t *testing.T) {
 func TestDisabledCAS(t *testing.T) {
 	s, _ := newStore(t, &patient, "-C")
 	for range 2 {
-		_, err := s.TakeOne(t.Context(), lasting(5).Charge("k", 1))
+		_, err := storetest.TakeOne(t.Context(), s, lasting(5).Charge("k", 1))
 		if err != nil && (!errors.Is(err, halt.ErrStore) || !errors.Is(err, errNoNumbers)) {
 			t.Error(err)
 		}
 	}
-	if _, err := s.TakeOne(t.Context(), lasting(5).Charge("k", 1)); !errors.Is(err, errNoNumbers) {
+	if _, err := storetest.TakeOne(t.Context(), s, lasting(5).Charge("k", 1)); !errors.Is(err, errNoNumbers) {
 		t.Error(err)
 	}
 }
@@ -278,7 +279,7 @@ func TestEnded(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	for range 10 {
-		if _, err := s.TakeOne(ctx, lasting(3).Charge("k", 1)); err != context.Canceled { //nolint:errorlint // as it is
+		if _, err := storetest.TakeOne(ctx, s, lasting(3).Charge("k", 1)); err != context.Canceled { //nolint:errorlint // as it is
 			t.Errorf("%v", err)
 		}
 	}

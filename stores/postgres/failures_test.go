@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/storetest"
 	"github.com/halt-dev/halt/core/storetest/testserver"
 )
 
@@ -28,7 +29,7 @@ func load(s *Store, c halt.Charge) (stop func() (admitted int64, failed map[stri
 	for range 8 {
 		wg.Go(func() {
 			for !over.Load() {
-				d, err := s.TakeOne(context.Background(), c)
+				d, err := storetest.TakeOne(context.Background(), s, c)
 				switch {
 				case err != nil:
 					mu.Lock()
@@ -68,14 +69,14 @@ func testRestart(t *testing.T, server *testserver.Server, pool *pgxpool.Pool) {
 			c := p.Charge("k", 1)
 			used := func(at int64) {
 				eventually(t, fmt.Sprintf("%d of the limit are used", at), func() bool {
-					d, err := s.TakeOne(context.Background(), p.Charge("k", 0))
+					d, err := storetest.TakeOne(context.Background(), s, p.Charge("k", 0))
 					return err == nil && p.Limit-d.Remaining >= at
 				})
 			}
 			stop := load(s, c)
 			used(500)
 			server.Kill()
-			if _, err := s.TakeOne(context.Background(), c); !errors.Is(err, halt.ErrStore) && !errors.Is(err, halt.ErrDeadline) {
+			if _, err := storetest.TakeOne(context.Background(), s, c); !errors.Is(err, halt.ErrStore) && !errors.Is(err, halt.ErrDeadline) {
 				t.Errorf("with the server down: %v", err)
 			}
 			server.Restart()
@@ -95,11 +96,11 @@ func testRestart(t *testing.T, server *testserver.Server, pool *pgxpool.Pool) {
 func testTimeout(t *testing.T, server *testserver.Server, pool *pgxpool.Pool) {
 	s := open(t, pool, &Options{Timeout: 50 * time.Millisecond})
 	p := lasting(100)
-	eventually(t, "it works", func() bool { _, err := s.TakeOne(context.Background(), p.Charge("k", 1)); return err == nil })
+	eventually(t, "it works", func() bool { _, err := storetest.TakeOne(context.Background(), s, p.Charge("k", 1)); return err == nil })
 	server.Pause()
 	for range 5 {
 		start := time.Now()
-		_, err := s.TakeOne(context.Background(), p.Charge("k", 1))
+		_, err := storetest.TakeOne(context.Background(), s, p.Charge("k", 1))
 		if !errors.Is(err, halt.ErrDeadline) {
 			t.Errorf("a server that does not answer: %v", err)
 		}
@@ -110,7 +111,7 @@ func testTimeout(t *testing.T, server *testserver.Server, pool *pgxpool.Pool) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancel()
-	if _, err := s.TakeOne(ctx, p.Charge("k", 1)); !errors.Is(err, halt.ErrDeadline) || !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := storetest.TakeOne(ctx, s, p.Charge("k", 1)); !errors.Is(err, halt.ErrDeadline) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a caller's deadline: %v", err)
 	}
 	if err := s.Reset(ctx, p, "k"); !errors.Is(err, halt.ErrDeadline) {
@@ -121,7 +122,7 @@ func testTimeout(t *testing.T, server *testserver.Server, pool *pgxpool.Pool) {
 	}
 	server.Resume()
 	eventually(t, "it works again", func() bool {
-		_, err := s.TakeOne(context.Background(), p.Charge("k", 0))
+		_, err := storetest.TakeOne(context.Background(), s, p.Charge("k", 0))
 		return err == nil
 	})
 }
@@ -133,7 +134,7 @@ func testNoGoroutineStays(t *testing.T, server *testserver.Server, pool *pgxpool
 	stop := load(s, lasting(1<<40).Charge("k", 1))
 	server.Pause()
 	eventually(t, "calls time out", func() bool {
-		_, err := s.TakeOne(context.Background(), lasting(1).Charge("l", 1))
+		_, err := storetest.TakeOne(context.Background(), s, lasting(1).Charge("l", 1))
 		return errors.Is(err, halt.ErrDeadline)
 	})
 	server.Resume()
@@ -153,7 +154,7 @@ func TestLeave(t *testing.T) {
 	errs := make(chan error)
 	for range 20 {
 		go func() {
-			_, err := s.TakeOne(ctx, p.Charge("k", 1))
+			_, err := storetest.TakeOne(ctx, s, p.Charge("k", 1))
 			errs <- err
 		}()
 	}
@@ -169,7 +170,7 @@ func TestLeave(t *testing.T) {
 	if n := pool.Stat().NewConnsCount() - connections; n > 0 {
 		t.Errorf("20 callers who left opened %d connections", n)
 	}
-	if _, err := s.TakeOne(ctx, p.Charge("k", 1)); !errors.Is(err, context.Canceled) {
+	if _, err := storetest.TakeOne(ctx, s, p.Charge("k", 1)); !errors.Is(err, context.Canceled) {
 		t.Errorf("with a context that has ended: %v", err)
 	}
 }
@@ -253,7 +254,7 @@ func TestLockedRow(t *testing.T) {
 					if i%8 == 0 {
 						c = locked
 					}
-					_, err := s.TakeOne(context.Background(), c)
+					_, err := storetest.TakeOne(context.Background(), s, c)
 					if want := i%8 == 0; (err != nil) != want || want && !tooLate(err) {
 						t.Errorf("call %d: %v", i, err)
 					}
@@ -296,7 +297,7 @@ func TestServerErrors(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			_, err := s.TakeOne(t.Context(), lasting(5).Charge("l", 1))
+			_, err := storetest.TakeOne(t.Context(), s, lasting(5).Charge("l", 1))
 			var reply *pgconn.PgError
 			if !errors.Is(err, halt.ErrStore) || !errors.As(err, &reply) || reply.Code != c.code {
 				t.Errorf("%v, want one of code %s", err, c.code)
@@ -322,7 +323,7 @@ func TestConflicts(t *testing.T) {
 				t.Errorf("after one Credit of 10 %d are left, not 60", d.Remaining)
 			}
 			run(t, pool, "DROP SEQUENCE "+schema+".tries", "CREATE SEQUENCE "+schema+".tries INCREMENT 3")
-			if _, err := s.TakeOne(t.Context(), p.Charge("k", 1)); !errors.Is(err, halt.ErrContention) {
+			if _, err := storetest.TakeOne(t.Context(), s, p.Charge("k", 1)); !errors.Is(err, halt.ErrContention) {
 				t.Errorf("with endless conflicts: %v", err)
 			}
 		})
@@ -337,7 +338,7 @@ func TestReadOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := readOnly.TakeOne(t.Context(), lasting(5).Charge("k", 1))
+	d, err := storetest.TakeOne(t.Context(), readOnly, lasting(5).Charge("k", 1))
 	var reply *pgconn.PgError
 	if !errors.Is(err, halt.ErrStore) || !errors.As(err, &reply) || reply.Code != "25006" {
 		t.Errorf("%+v, %v", d, err)
@@ -347,17 +348,17 @@ func TestReadOnly(t *testing.T) {
 // A pool without a connection to spare, and one that is closed, are errors like others.
 func TestPoolErrors(t *testing.T) {
 	s, pool := newStore(t, &Options{Timeout: 200 * time.Millisecond}, func(c *pgxpool.Config) { c.MaxConns = 1 })
-	eventually(t, "it works", func() bool { _, err := s.TakeOne(t.Context(), lasting(5).Charge("k", 0)); return err == nil })
+	eventually(t, "it works", func() bool { _, err := storetest.TakeOne(t.Context(), s, lasting(5).Charge("k", 0)); return err == nil })
 	c, err := pool.Acquire(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.TakeOne(t.Context(), lasting(5).Charge("k", 1)); !errors.Is(err, halt.ErrDeadline) {
+	if _, err := storetest.TakeOne(t.Context(), s, lasting(5).Charge("k", 1)); !errors.Is(err, halt.ErrDeadline) {
 		t.Errorf("without a connection: %v", err)
 	}
 	c.Release()
 	pool.Close()
-	if _, err := s.TakeOne(t.Context(), lasting(5).Charge("k", 1)); !errors.Is(err, halt.ErrStore) {
+	if _, err := storetest.TakeOne(t.Context(), s, lasting(5).Charge("k", 1)); !errors.Is(err, halt.ErrStore) {
 		t.Errorf("of a closed pool: %v", err)
 	}
 }

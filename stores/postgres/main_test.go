@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/storetest"
 	"github.com/halt-dev/halt/core/storetest/testserver"
 )
 
@@ -142,7 +143,7 @@ func open(tb testing.TB, db DB, o *Options) *Store {
 // take takes c, and fails the test at an error.
 func take(tb testing.TB, s *Store, c halt.Charge) halt.Decision {
 	tb.Helper()
-	d, err := s.TakeOne(context.Background(), c)
+	d, err := storetest.TakeOne(context.Background(), s, c)
 	if err != nil {
 		tb.Fatal(err)
 	}

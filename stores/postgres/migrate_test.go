@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/storetest"
 )
 
 // run runs statements that a test needs.
@@ -84,7 +85,7 @@ func TestNotMigrated(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.TakeOne(t.Context(), lasting(1).Charge("k", 1)); !errors.Is(err, halt.ErrStore) || !strings.Contains(err.Error(), "Migrate") {
+		if _, err := storetest.TakeOne(t.Context(), s, lasting(1).Charge("k", 1)); !errors.Is(err, halt.ErrStore) || !strings.Contains(err.Error(), "Migrate") {
 			t.Errorf("without a schema: %v", err)
 		}
 	}
@@ -155,7 +156,10 @@ func TestRole(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, err := range map[string]error{
-		"Take":  func() error { _, err := stranger.TakeOne(t.Context(), lasting(1).Charge("k", 1)); return err }(),
+		"Take": func() error {
+			_, err := storetest.TakeOne(t.Context(), stranger, lasting(1).Charge("k", 1))
+			return err
+		}(),
 		"Reset": stranger.Reset(t.Context(), lasting(1), "k"),
 		"Sweep": func() error { _, err := stranger.Sweep(t.Context()); return err }(),
 	} {

@@ -87,16 +87,6 @@ func build(db database, o *Options) (*Store, error) {
 // Name returns "postgres", for telemetry.
 func (s *Store) Name() string { return "postgres" }
 
-// TakeOne decides one charge: [Store.Take] without slices.
-func (s *Store) TakeOne(ctx context.Context, c halt.Charge) (halt.Decision, error) {
-	if s.single != nil {
-		var d [1]halt.Decision
-		err := s.alone(ctx, []halt.Charge{c}, d[:])
-		return d[0], err
-	}
-	return s.combiner.TakeOne(ctx, struct{}{}, c, struct{}{})
-}
-
 // Take decides the charges of cs as one call, in one atomic step at one instant.
 func (s *Store) Take(ctx context.Context, cs []halt.Charge, ds []halt.Decision) error {
 	switch {

@@ -111,7 +111,7 @@ func TestHOT(t *testing.T) {
 		for range 16 {
 			wg.Go(func() {
 				for range keys * rounds / 16 {
-					if _, err := s.TakeOne(context.Background(), p.Charge(strconv.Itoa(rand.IntN(keys)), 1)); err != nil {
+					if _, err := storetest.TakeOne(context.Background(), s, p.Charge(strconv.Itoa(rand.IntN(keys)), 1)); err != nil {
 						t.Error(err)
 					}
 				}

@@ -13,6 +13,7 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/storetest"
 )
 
 // agrees holds a store of the schema to the arithmetic, for some hundred calls, and to the bound of a key for which many call
@@ -191,7 +192,7 @@ func TestTransaction(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := inside.TakeOne(ctx, p.Charge("k", 1)); halt.ErrorKind(err) != "store" {
+	if _, err := storetest.TakeOne(ctx, inside, p.Charge("k", 1)); halt.ErrorKind(err) != "store" {
 		t.Errorf("in a REPEATABLE READ transaction: %v", err)
 	}
 	if err := tx.Commit(ctx); err != nil {

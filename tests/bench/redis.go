@@ -265,7 +265,7 @@ func redisMemory(server *redisServer) (map[string]float64, error) {
 			return nil, err
 		}
 		p := halt.Policy{Name: "api", Algorithm: a, Limit: 100, Window: time.Hour}
-		if _, err := s.TakeOne(ctx, p.Charge("user:123456789012345", 1)); err != nil {
+		if _, err := halt.New(s, nil).Allow(ctx, p, "user:123456789012345"); err != nil {
 			return nil, err
 		}
 		name, err := server.c.RandomKey(ctx).Result()

@@ -21,12 +21,6 @@ import (
 	haltpostgres "github.com/halt-dev/halt/stores/postgres"
 )
 
-// store is what all of them are.
-type store interface {
-	halt.Store
-	TakeOne(context.Context, halt.Charge) (halt.Decision, error)
-}
-
 // database is a store and its server, which is started once for all tests of the store.
 type database struct {
 	name  string
@@ -35,7 +29,7 @@ type database struct {
 	prepare func(t *testing.T, addr string)
 	// open makes a client and a store that reach the server at an address. The client is as its makers' defaults are, but for what
 	// the store's documentation asks for. closer ends both.
-	open func(t *testing.T, addr string, timeout time.Duration) (s store, closer func())
+	open func(t *testing.T, addr string, timeout time.Duration) (s halt.Store, closer func())
 	// timeout is that of the store. A call on a good network has to be decided within it, on a busy machine too.
 	timeout time.Duration
 	// locks: calls of two charges are transactions of several round trips. One whose end the network swallowed stays open, and keeps
@@ -91,7 +85,7 @@ func preparePostgres(t *testing.T, addr string) {
 	}
 }
 
-func openPostgres(t *testing.T, addr string, timeout time.Duration) (store, func()) {
+func openPostgres(t *testing.T, addr string, timeout time.Duration) (halt.Store, func()) {
 	t.Helper()
 	pool := postgresPool(t, addr)
 	s, err := haltpostgres.New(pool, &haltpostgres.Options{Timeout: timeout})
@@ -125,7 +119,7 @@ func prepareDynamoDB(t *testing.T, addr string) {
 	}
 }
 
-func openDynamoDB(t *testing.T, addr string, timeout time.Duration) (store, func()) {
+func openDynamoDB(t *testing.T, addr string, timeout time.Duration) (halt.Store, func()) {
 	t.Helper()
 	client, closer := dynamoClient(addr)
 	s, err := haltdynamo.New(client, dynamoTable, &haltdynamo.Options{Timeout: timeout})
@@ -135,7 +129,7 @@ func openDynamoDB(t *testing.T, addr string, timeout time.Duration) (store, func
 	return s, closer
 }
 
-func openMemcached(t *testing.T, addr string, timeout time.Duration) (store, func()) {
+func openMemcached(t *testing.T, addr string, timeout time.Duration) (halt.Store, func()) {
 	t.Helper()
 	s, err := haltmemcached.New([]string{addr}, &haltmemcached.Options{Timeout: timeout})
 	if err != nil {
@@ -177,7 +171,7 @@ func prepareMongoDB(t *testing.T, addr string) {
 	}
 }
 
-func openMongoDB(t *testing.T, addr string, timeout time.Duration) (store, func()) {
+func openMongoDB(t *testing.T, addr string, timeout time.Duration) (halt.Store, func()) {
 	t.Helper()
 	collection, closer := mongoClient(t, addr)
 	s, err := haltmongo.New(collection, &haltmongo.Options{Timeout: timeout})

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/storetest"
 )
 
 // callers is how many goroutines call.
@@ -54,7 +55,7 @@ func (b *budget) charge(cost int64, m halt.Mode) halt.Charge {
 // load are callers of a store, and what became of their calls.
 type load struct {
 	t       *testing.T
-	s       store
+	s       halt.Store
 	timeout time.Duration
 	locks   bool // see database
 	rand    *rand.Rand
@@ -76,7 +77,7 @@ type load struct {
 	worst  map[string]time.Duration // of the calls of a kind
 }
 
-func newLoad(t *testing.T, s store, timeout time.Duration) *load {
+func newLoad(t *testing.T, s halt.Store, timeout time.Duration) *load {
 	t.Helper()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -91,7 +92,7 @@ func newLoad(t *testing.T, s store, timeout time.Duration) *load {
 	l.owed = newBudget(wide)
 	within(t, patience, "a Take is decided", func() bool {
 		l.lent = newBudget(wide) // another one each time, since nobody knows what became of the last
-		d, err := s.TakeOne(context.Background(), l.lent.charge(loan, halt.Take))
+		d, err := storetest.TakeOne(context.Background(), s, l.lent.charge(loan, halt.Take))
 		l.since = d.At
 		return err == nil
 	})
@@ -213,7 +214,7 @@ func (l *load) locked(b *budget) bool {
 		return false
 	}
 	for range 5 { // a busy machine may be late once
-		if _, err := l.s.TakeOne(context.Background(), b.charge(0, halt.Peek)); err == nil {
+		if _, err := storetest.TakeOne(context.Background(), l.s, b.charge(0, halt.Peek)); err == nil {
 			return false
 		}
 	}
@@ -225,7 +226,7 @@ func (l *load) locked(b *budget) bool {
 func (l *load) remaining(b *budget) (n int64) {
 	l.t.Helper()
 	within(l.t, comeback, "a Peek is decided", func() bool {
-		d, err := l.s.TakeOne(context.Background(), b.charge(0, halt.Peek))
+		d, err := storetest.TakeOne(context.Background(), l.s, b.charge(0, halt.Peek))
 		n = d.Remaining
 		return err == nil
 	})
@@ -241,7 +242,7 @@ func (l *load) exhaust(b *budget) {
 	for range callers {
 		wg.Go(func() {
 			for !refused.Load() && time.Now().Before(end) {
-				d, err := l.s.TakeOne(context.Background(), b.charge(1, halt.Take))
+				d, err := storetest.TakeOne(context.Background(), l.s, b.charge(1, halt.Take))
 				switch {
 				case err != nil:
 				case d.Allowed:
@@ -324,7 +325,7 @@ func (c *caller) once(b *budget, charge halt.Charge) {
 
 func (c *caller) one(b *budget, charge halt.Charge) error {
 	begin := time.Now()
-	d, err := c.s.TakeOne(context.Background(), charge)
+	d, err := storetest.TakeOne(context.Background(), c.s, charge)
 	c.ended("single charge", time.Since(begin), err)
 	c.note(b, &charge, &d, err, d.Allowed)
 	return err

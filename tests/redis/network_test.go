@@ -16,6 +16,7 @@ import (
 	"github.com/rs/zerolog"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/storetest"
 	"github.com/halt-dev/halt/core/storetest/testserver"
 	haltredis "github.com/halt-dev/halt/stores/redis"
 )
@@ -94,7 +95,7 @@ func (n *network) load() {
 		n.wg.Go(func() {
 			for !n.over.Load() {
 				begin := time.Now()
-				_, err := n.store.TakeOne(context.Background(), policy.Charge("k", 1))
+				_, err := storetest.TakeOne(context.Background(), n.store, policy.Charge("k", 1))
 				took := int64(time.Since(begin))
 				for old := n.longest.Load(); took > old; old = n.longest.Load() {
 					n.longest.CompareAndSwap(old, took)
@@ -229,7 +230,7 @@ func TestSwallowedCredit(t *testing.T) {
 	var d halt.Decision
 	var err error
 	for range 100 { // the first calls connect, which may take longer than the timeout
-		if d, err = n.store.TakeOne(ctx, p.Charge("k", 10)); err == nil {
+		if d, err = storetest.TakeOne(ctx, n.store, p.Charge("k", 10)); err == nil {
 			break
 		}
 	}
@@ -238,12 +239,12 @@ func TestSwallowedCredit(t *testing.T) {
 	}
 	cure := n.poison("timeout", "downstream", `"timeout":0`)
 	credit := halt.Charge{Policy: p, Key: "k", Cost: 3, Mode: halt.Credit, At: d.At, Taken: 10}
-	if _, err := n.store.TakeOne(ctx, credit); !errors.Is(err, halt.ErrDeadline) {
+	if _, err := storetest.TakeOne(ctx, n.store, credit); !errors.Is(err, halt.ErrDeadline) {
 		t.Errorf("a Credit whose reply is swallowed: %v", err)
 	}
 	cure()
 	within(t, 10*time.Second, "3 of 10 have left", func() bool {
-		d, err := n.store.TakeOne(ctx, halt.Charge{Policy: p, Key: "k", Mode: halt.Peek})
+		d, err := storetest.TakeOne(ctx, n.store, halt.Charge{Policy: p, Key: "k", Mode: halt.Peek})
 		if err == nil && d.Remaining > 3 {
 			t.Fatalf("%d of 10 places are free, after a Credit of 3", d.Remaining)
 		}
