@@ -286,7 +286,7 @@ func (l *Limiter) failed(ctx context.Context, err error, failOpen bool) error {
 	}
 	err = typed(err)
 	if len(l.observers) == 0 {
-		l.logFailure(ctx, err, failOpen)
+		l.logFailure(ctx, err, failOpen && ctx.Err() == nil)
 	}
 	return err
 }

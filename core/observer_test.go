@@ -171,6 +171,16 @@ func TestFailuresAreLogged(t *testing.T) { // it sets the default logger, so it 
 				t.Errorf("the line tells internals: %s", line)
 			}
 		}
+		time.Sleep(time.Minute) //nolint:forbidigo // in a bubble, where it takes no time
+		late, cancel := context.WithTimeout(t.Context(), 0)
+		defer cancel()
+		call := halt.Call{Charges: []halt.Charge{perMinute.Charge("k", 1)}, FailOpen: true}
+		if err := l.Do(late, &call); err == nil {
+			t.Fatal("no error")
+		}
+		if got := lines(); len(got) != 1 || !strings.Contains(got[0], "failed_open=false") {
+			t.Errorf("the caller's own time is up: %q", got)
+		}
 		observed := halt.New(s, &halt.Options{Observers: []halt.Observer{silent{}}})
 		if _, err := observed.Allow(t.Context(), perMinute, "k"); err == nil {
 			t.Fatal("no error")

@@ -101,12 +101,37 @@ func within(now, at, d time.Duration) bool { return uint64(now-at) < uint64(d) }
 // now is the time since the cache was made.
 func (c *PolicyCache[K]) now() time.Duration { return time.Since(c.base) }
 
-// owned returns key, or a copy of it if it is a string: some frameworks reuse the memory that theirs point to.
+// owned returns key with copies of its strings, of those in structs, arrays and interfaces too: some frameworks reuse the
+// memory that theirs point to.
 func owned[K comparable](key K) K {
-	if v := reflect.ValueOf(&key).Elem(); v.Kind() == reflect.String {
-		v.SetString(strings.Clone(v.String()))
-	}
+	own(reflect.ValueOf(&key).Elem())
 	return key
+}
+
+// own is owned of what v, which is addressable, stands for.
+func own(v reflect.Value) {
+	v = reflect.NewAt(v.Type(), v.Addr().UnsafePointer()).Elem() // a field that isn't exported can be set, too
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(strings.Clone(v.String()))
+	case reflect.Struct:
+		for i := range v.NumField() {
+			own(v.Field(i))
+		}
+	case reflect.Array:
+		for i := range v.Len() {
+			own(v.Index(i))
+		}
+	case reflect.Interface:
+		if v.IsNil() {
+			return
+		}
+		inner := reflect.New(v.Elem().Type()).Elem()
+		inner.Set(v.Elem())
+		own(inner)
+		v.Set(inner)
+	default: // a pointer, channel or number is what it is
+	}
 }
 
 // cacheShard holds some of the keys. Its entries stand in a ring, for the clock algorithm of evict.

@@ -125,6 +125,35 @@ func TestPolicyCacheOwnsItsKeys(t *testing.T) {
 			t.Errorf("%d loads, want 1 for anna and 1 for hugo", loads)
 		}
 	})
+	type user struct {
+		ids [2]any
+		_   struct{}
+		own struct{ tenant userID }
+	}
+	synctest.Test(t, func(t *testing.T) {
+		asked := make(chan user, 2)
+		c := halt.NewPolicyCache(func(_ context.Context, u user) (halt.Policy, error) {
+			time.Sleep(time.Second / 2) //nolint:forbidigo // the bubble's clock
+			asked <- u
+			return plan(1), nil
+		}, nil)
+		buf := []byte("anna")
+		alias := userID(unsafe.String(&buf[0], len(buf)))
+		key := func(id userID) (u user) {
+			u.ids, u.own.tenant = [2]any{id, 7}, id
+			return u
+		}
+		if _, err := c.Get(t.Context(), key(alias)); err != nil {
+			t.Fatal(err)
+		}
+		copy(buf, "hugo")
+		if _, err := c.Get(t.Context(), key("anna")); err != nil {
+			t.Fatal(err)
+		}
+		if u := <-asked; u != key("anna") || len(asked) > 0 {
+			t.Errorf("a load of %v, and %d more, want one of anna", u, len(asked))
+		}
+	})
 }
 
 // A test's bubble starts at the same time as the one before it: for a cache that both use, the clock steps back.

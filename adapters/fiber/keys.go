@@ -111,7 +111,8 @@ func ByClientIP() Key {
 func ByAPIKey(header string) Key { return framework.ByAPIKey(header) }
 
 // ByHeader returns the key of a header field's value, such as a tenant that a gateway has written. A client can write
-// what it likes in a field that nothing before verifies or overwrites.
+// what it likes in a field that nothing before verifies or overwrites. A field that comes twice is no key; but of Host,
+// User-Agent and Content-Type fiber keeps one line, and doesn't tell that there were others.
 func ByHeader(name string) Key { return framework.ByHeader(name) }
 
 // ByRoute returns the key of the request's method and the Path of fiber's Route, usually with And. The pattern is that of

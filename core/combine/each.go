@@ -9,7 +9,7 @@ import (
 
 // TakeEach is halt.TakeEach within a time, for stores that decide the charges of a call one after the other. It returns when
 // the call is decided, when ctx ends, or after the timeout, with an error that matches halt.ErrDeadline; what has to be given
-// back is given back even then. one may be called after it has returned.
+// back is given back even then. one may be called after it has returned; if it panics before that, the caller gets the panic.
 func TakeEach(ctx context.Context, timeout time.Duration, cs []halt.Charge, ds []halt.Decision,
 	one func(context.Context, halt.Charge) (halt.Decision, error),
 ) error {
@@ -19,22 +19,35 @@ func TakeEach(ctx context.Context, timeout time.Duration, cs []halt.Charge, ds [
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	own := append([]halt.Charge(nil), cs...) // the caller's may have another use by the time that one sees them
 	decided := make([]halt.Decision, len(cs))
-	done := make(chan error, 1)
+	done := make(chan outcome, 1)
 	go func() {
+		var o outcome
 		defer cancel()
-		done <- halt.TakeEach(ctx, own, decided, one)
+		defer func() {
+			o.panicked = recover()
+			done <- o
+		}()
+		o.err = halt.TakeEach(ctx, own, decided, one)
 	}()
+	var o outcome
 	select {
-	case err := <-done:
-		copy(ds, decided)
-		return err
+	case o = <-done:
 	case <-ctx.Done():
 		select {
-		case err := <-done: // the answer came at the same moment
-			copy(ds, decided)
-			return err
+		case o = <-done: // the answer came at the same moment
 		default:
 			return ended(ctx.Err())
 		}
 	}
+	if o.panicked != nil {
+		panic(o.panicked) //nolint:forbidigo // it is the caller's, who may recover
+	}
+	copy(ds, decided)
+	return o.err
+}
+
+// outcome is how a halt.TakeEach ended.
+type outcome struct {
+	err      error
+	panicked any
 }

@@ -25,14 +25,15 @@ func (g *Guard[R]) route(r R) (route string) {
 func (g *Guard[R]) caught(r R, then func()) {
 	if v := recover(); v != nil {
 		then()
-		g.tell(r, panicked(v))
+		g.tell(r, panicked(v), false)
 	}
 }
 
-// tell tells OnError, or without one the log, that one of the user's functions failed.
-func (g *Guard[R]) tell(r R, err error) {
+// tell tells OnError, or without one the log, that one of the user's functions failed, and whether a rule that should have
+// bound the request is skipped for it.
+func (g *Guard[R]) tell(r R, err error, failedOpen bool) {
 	if g.config.OnError == nil {
-		g.log(err)
+		g.log(err, failedOpen)
 		return
 	}
 	g.observe(r, err)
@@ -80,7 +81,7 @@ func (p *Pass[R]) key(rule *Rule[R]) (key string, err error) {
 	if rule.Key.same != "" {
 		return rule.Key.same, nil
 	}
-	b, ok := rule.Key.add(p.scratch[:0], p.r)
+	b, ok := rule.Key.Append(p.scratch[:0], p.r)
 	if cap(b) != cap(p.scratch) && cap(b) <= maxScratch {
 		p.scratch = b
 	}

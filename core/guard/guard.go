@@ -8,7 +8,6 @@ import (
 	"time"
 
 	halt "github.com/halt-dev/halt/core"
-	"github.com/halt-dev/halt/core/internal/seldom"
 )
 
 // Guard applies the rules of a Config to requests. It is safe for concurrent use.
@@ -17,7 +16,7 @@ type Guard[R any] struct {
 	config   Config[R]
 	order    []int // indices into config.Rules: rules whose key everyone shares come last
 	pool     sync.Pool
-	failures seldom.Gate
+	failures FailureLog
 }
 
 // New returns a guard. A Config that can't be used is an error that matches ErrInvalidConfig and names every fault.
@@ -121,7 +120,7 @@ func (p *Pass[R]) gather() bool {
 		if err == nil && key == "" {
 			err = ErrNoKey
 			if !rule.Shadow {
-				p.guard.tell(p.r, &RuleError{Rule: i, Policy: rule.Policy.Name, Err: err})
+				p.guard.tell(p.r, &RuleError{Rule: i, Policy: rule.Policy.Name, Err: err}, false)
 				p.denial = Denial{Reason: MissingKey, Policy: halt.Policy{Name: rule.Policy.Name}}
 				return false
 			}
@@ -284,9 +283,11 @@ var errDenied = errors.New("halt: denied")
 
 // spoiled tells that a rule failed. It reports false if the request is denied for it.
 func (p *Pass[R]) spoiled(rule int, policy string, err error) bool {
-	p.guard.tell(p.r, &RuleError{Rule: rule, Policy: policy, Err: err})
+	shadow := p.guard.config.Rules[rule].Shadow
 	// A cost below 0 is often the client's own figure: skipping the rule would be a way past it.
-	if p.guard.config.Rules[rule].Shadow || !p.closed() && !errors.Is(err, ErrNegativeCost) {
+	open := !shadow && !p.closed() && !errors.Is(err, ErrNegativeCost)
+	p.guard.tell(p.r, &RuleError{Rule: rule, Policy: policy, Err: err}, open)
+	if shadow || open {
 		return true
 	}
 	p.denial = Denial{Reason: Unavailable}

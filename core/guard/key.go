@@ -11,7 +11,8 @@ import (
 //
 // As the Limiter gets it, for a Reset by hand, say, it is kind:value, such as "user:42" or "ip:192.0.2.1"; of an And the
 // length of the first, the first and the second, "12:ip:192.0.2.1&user:42"; of Everyone "everyone". The kinds ip, apikey,
-// header and route are those of the adapters' functions: a By of such a kind shares their budgets.
+// header and route are those of the adapters' functions: a By of such a kind shares their budgets. Instead of one of more
+// than 256 bytes it gets "#" and the SHA-256 of that in hexadecimal: else a client could fill a store with few requests.
 type Key[R any] struct {
 	// add appends the key to b; it reports false if the request has none, and what b then holds beyond its old length has
 	// no meaning.

@@ -1,5 +1,13 @@
 package guard
 
+import (
+	"crypto/sha256"
+	"encoding/hex"
+)
+
+// longestKey is how long a key may be, in bytes, that is stored as it is.
+const longestKey = 256
+
 // Of returns the key that r has, as a string of its own, or "" if it has none: for adapters that make charges beside a
 // Guard's, such as one for each field of a query. It calls the user's function, and panics as that does.
 func (k Key[R]) Of(r R) string {
@@ -20,8 +28,12 @@ func (k Key[R]) Append(b []byte, r R) ([]byte, bool) {
 		return b, false
 	}
 	out, ok := k.add(b, r)
-	if !ok {
+	switch n := len(b); {
+	case !ok:
 		return b, false
+	case len(out)-n > longestKey:
+		sum := sha256.Sum256(out[n:])
+		return hex.AppendEncode(append(b, '#'), sum[:]), true // no kind starts like that, and no And
 	}
 	return out, true
 }

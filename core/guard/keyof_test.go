@@ -1,6 +1,9 @@
 package guard_test
 
 import (
+	"crypto/sha256"
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/halt-dev/halt/core/guard"
@@ -21,6 +24,12 @@ func TestKeyOf(t *testing.T) {
 		{name: "everyone", key: guard.Everyone[string](), want: "everyone"},
 		{name: "both", key: value.And(guard.Everyone[string]()), of: "ann", want: "8:user:ann&everyone"},
 		{name: "either", key: value.Or(guard.Everyone[string]()), want: "everyone"},
+		{name: "as long as can be", key: value, of: strings.Repeat("x", 251), want: "user:" + strings.Repeat("x", 251)},
+		{name: "longer", key: value, of: strings.Repeat("x", 252), want: hashed("user:" + strings.Repeat("x", 252))},
+		{
+			name: "two that are too long together", key: value.And(value), of: strings.Repeat("x", 130),
+			want: hashed("135:user:" + strings.Repeat("x", 130) + "&user:" + strings.Repeat("x", 130)),
+		},
 		{name: "the zero key", fault: "set"},
 		{name: "an invalid one", key: guard.Invalid[string]("better"), of: "ann", fault: "better"},
 		{name: "made of one that is not set", key: value.And(guard.Key[string]{}), of: "ann", fault: "made of keys that were made by a function of this package or of an adapter"},
@@ -38,3 +47,5 @@ func TestKeyOf(t *testing.T) {
 		})
 	}
 }
+
+func hashed(key string) string { return fmt.Sprintf("#%x", sha256.Sum256([]byte(key))) }

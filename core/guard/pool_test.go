@@ -103,11 +103,16 @@ func TestPoolKeepsRequestsApart(t *testing.T) {
 	}
 }
 
-// A key of a megabyte leaves nothing behind that the next request would meet.
+// A key of a megabyte leaves nothing behind that the next request would meet, and fills no store.
 func TestHugeKeyThenSmall(t *testing.T) {
 	w := newWorld(t)
 	g := w.rules(guard.Rule[*request]{Policy: fixed("api", 1), Key: byUser().And(byUser())})
 	w.admit(g, &request{user: strings.Repeat("x", 1<<20)}, &request{user: "ann"})
 	w.deny(g, &request{user: "ann"}, guard.QuotaExceeded)
 	w.deny(g, &request{user: strings.Repeat("x", 1<<20)}, guard.QuotaExceeded)
+	for _, call := range w.store.taken() {
+		if n := len(call[0].Key); n > 65 {
+			t.Errorf("the store got a key of %d bytes", n)
+		}
+	}
 }

@@ -116,7 +116,7 @@ func (p *Pass[R]) actual(i int, admitted bool, o Outcome) (actual int64, block *
 		case rule.Settle != nil:
 			cost, err := p.trueCost(rule, e.cost, o)
 			if err != nil {
-				p.guard.tell(p.r, &RuleError{Rule: e.rule, Policy: policy.Name, Err: err})
+				p.guard.tell(p.r, &RuleError{Rule: e.rule, Policy: policy.Name, Err: err}, false)
 				cost = e.cost
 			}
 			if cost > 0 && policy.Block > 0 {

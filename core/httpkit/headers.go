@@ -192,7 +192,7 @@ func writeLegacy(h Header, v guard.Verdict) {
 	if n, err := strconv.ParseInt(h.Get(legacyRemaining), 10, 64); err == nil && n <= d.Remaining && d.Allowed {
 		return
 	}
-	reset := int64(d.At)/1_000_000 + guard.Seconds(d.ResetAfter)
+	reset := (int64(d.At) + d.ResetAfter.Microseconds() + 999_999) / 1_000_000 // rounded up once: not before the reset
 	h.Set(legacyLimit, decimal(d.Limit))
 	h.Set(legacyRemaining, decimal(d.Remaining))
 	h.Set(legacyReset, decimal(reset))

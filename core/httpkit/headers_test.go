@@ -230,3 +230,17 @@ func TestFieldsAreSetBeforeTheHandler(t *testing.T) {
 		t.Errorf("RateLimit-Policy is %q", got["Ratelimit-Policy"])
 	}
 }
+
+// Who waits for X-RateLimit-Reset doesn't come before the budget is whole, whatever part of a second it is.
+func TestLegacyResetIsNotEarly(t *testing.T) {
+	for _, after := range []time.Duration{0, time.Microsecond, 300 * time.Millisecond, 999999 * time.Microsecond} {
+		w := newWorld(t)
+		w.clock.Advance(after)
+		h := wrap(t, w.limiter, config{Rules: []rule{{Policy: halt.Policy{Name: "api", Limit: 7, Window: time.Minute}, Key: framework.ByIP()}}, Headers: httpkit.Legacy}, nil)
+		whole := w.clock.Now().Time().Add(time.Minute/7 + time.Microsecond).Truncate(time.Microsecond) // to the tick, in which it is counted
+		got, err := strconv.ParseInt(get(h).Header().Get("X-RateLimit-Reset"), 10, 64)
+		if late := time.Unix(got, 0).Sub(whole); err != nil || late < -time.Microsecond || late >= time.Second+time.Microsecond {
+			t.Errorf("%v past the second, the reset is told %v late (%v)", after, late, err)
+		}
+	}
+}

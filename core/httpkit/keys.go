@@ -117,13 +117,18 @@ func method(m string) string {
 }
 
 // Paths returns an Exempt for requests of these paths: exactly, or all below one that ends in "/*", but those with ".." or
-// a percent sign, of which a router may think something else.
+// a percent sign, of which a router may think something else. It panics on what would exempt nothing: what does not start with a
+// slash, or has a "*" elsewhere. "*" itself is the path of OPTIONS *.
 func (f Framework[R]) Paths(paths ...string) func(R) bool {
 	exact := make(map[string]bool, len(paths))
 	var below []string
 	for _, p := range paths {
-		if prefix, ok := strings.CutSuffix(p, "*"); ok && strings.HasSuffix(prefix, "/") {
-			below = append(below, prefix)
+		prefix, all := strings.CutSuffix(p, "/*")
+		if p != "*" && (p == "" || p[0] != '/' || strings.Contains(prefix, "*")) {
+			panic(fmt.Sprintf(`halt: Paths needs paths such as "/healthz" or "/static/*", not %q`, p)) //nolint:forbidigo // wrong at wiring
+		}
+		if all {
+			below = append(below, prefix+"/")
 		} else {
 			exact[p] = true
 		}

@@ -68,9 +68,6 @@ func MustNew[R, H any](l *halt.Limiter, f Framework[R], c Config[R, H]) *Kit[R] 
 	return k
 }
 
-// Settles tells whether any rule has a Settle: only then does the status in a pass's Outcome matter.
-func (k *Kit[R]) Settles() bool { return k.settles }
-
 // Header is a response's header. Keys are given in the canonical form of net/http; http.Header is one.
 type Header interface {
 	Get(key string) string

@@ -50,7 +50,7 @@ func RequestHeader(r *http.Request, name string) (value string, lines int) {
 // observes the status, and is a Flusher, Hijacker, ReaderFrom and CloseNotifier exactly if the server's is.
 func Wrap(k *Kit[*http.Request], denied func(http.ResponseWriter, *http.Request, guard.Denial)) func(http.Handler) http.Handler {
 	if denied == nil {
-		denied = WriteProblem
+		denied = writeProblem
 	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -75,7 +75,7 @@ func Wrap(k *Kit[*http.Request], denied func(http.ResponseWriter, *http.Request,
 			if k.attach {
 				r = r.WithContext(p.Context())
 			}
-			if !k.Settles() {
+			if !k.settles {
 				next.ServeHTTP(w, r)
 				outcome.Status = http.StatusOK // nobody asks
 				return
@@ -87,8 +87,8 @@ func Wrap(k *Kit[*http.Request], denied func(http.ResponseWriter, *http.Request,
 	}
 }
 
-// WriteProblem answers a denied request with its status and a [Problem].
-func WriteProblem(w http.ResponseWriter, _ *http.Request, d guard.Denial) {
+// writeProblem answers a denied request with its status and a [Problem].
+func writeProblem(w http.ResponseWriter, _ *http.Request, d guard.Denial) {
 	w.Header().Set("Content-Type", ProblemType)
 	w.WriteHeader(d.Status())
 	_, _ = w.Write(Problem(d)) // the client may be gone

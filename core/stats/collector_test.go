@@ -321,3 +321,25 @@ func TestNewPanics(t *testing.T) {
 		}()
 	}
 }
+
+// A policy that is changed while it is in use is shown as it is now.
+func TestPolicyThatChanges(t *testing.T) {
+	c := New(nil)
+	l := limiter(c)
+	p := halt.Policy{Name: "quota", Limit: 5, Algorithm: halt.FixedWindow, Period: halt.Period{Unit: halt.Month}}
+	for _, change := range []func(){
+		func() {}, func() { p.Period.Unit = halt.Day }, func() { p.Limit = 7 },
+		func() { p.Period, p.Window = halt.Period{}, time.Hour }, func() { p.Algorithm = halt.SlidingWindow },
+	} {
+		change()
+		allow(t, l, p, "ann", 1)
+		want := ""
+		if p.Period != (halt.Period{}) {
+			want = p.Period.String()
+		}
+		got := c.Snapshot().Policies[0]
+		if got.Limit != p.Limit || got.Period != want || got.Window != p.Window || got.Algorithm != p.Algorithm.String() {
+			t.Errorf("%+v is shown as %+v", p, got)
+		}
+	}
+}

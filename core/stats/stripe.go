@@ -102,7 +102,7 @@ type shape struct {
 // use notes what the policy is, and what part of its capacity the key of a decision has used.
 func (p *policyCell) use(c *halt.Charge, d *halt.Decision) {
 	if s := &p.shape; c.Policy.Limit != s.limit || c.Policy.Burst != s.burst || c.Policy.Window != s.window ||
-		c.Policy.Algorithm != s.algorithm {
+		c.Policy.Algorithm != s.algorithm || c.Policy.Period != s.period {
 		p.describe(&c.Policy)
 	}
 	if d.Limit == halt.Unlimited {

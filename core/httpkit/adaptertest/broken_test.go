@@ -331,7 +331,8 @@ func neverLeaving(l *halt.Limiter, c config) middleware {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if d, denied := kit.Enter(r.Context(), r, w.Header()).Denied(); denied {
-				httpkit.WriteProblem(w, r, d)
+				w.WriteHeader(d.Status())
+				_, _ = w.Write(httpkit.Problem(d))
 				return
 			}
 			next.ServeHTTP(w, r)
