@@ -22,10 +22,10 @@ func TestAllocations(t *testing.T) {
 		config     haltgqlgen.Config
 		than, most float64
 	}{
-		"rule":      {need, haltgqlgen.Config{Rules: []haltgqlgen.Rule{rule}}, bare, 10},
-		"field":     {need, haltgqlgen.Config{Fields: fields}, bare, 3},
-		"both":      {need, haltgqlgen.Config{Rules: []haltgqlgen.Rule{rule}, Fields: fields}, bare, 8},
-		"directive": {report, haltgqlgen.Config{Policies: registry(t, plenty("report"))}, passing, 4},
+		"rule":      {need, haltgqlgen.Config{Rules: []haltgqlgen.Rule{rule}}, bare, 4},
+		"field":     {need, haltgqlgen.Config{Fields: fields}, bare, 2},
+		"both":      {need, haltgqlgen.Config{Rules: []haltgqlgen.Rule{rule}, Fields: fields}, bare, 4},
+		"directive": {report, haltgqlgen.Config{Policies: registry(t, plenty("report"))}, passing, 2},
 	} {
 		if n := allocs(served(t, c.query, true, limited(t, c.config))) - c.than; n > c.most {
 			t.Errorf("%s: %v allocations", name, n)

@@ -114,7 +114,7 @@ func (w *walker) budget(l *limit, p *halt.Policy, key []byte) (int, error) {
 	at = len(w.budgets)
 	w.budgets = append(w.budgets, budget{})
 	b := &w.budgets[at]
-	b.policy, b.key, b.shadow, b.named = *p, string(key), l.shadow, l.name != ""
+	b.policy, b.key, b.shadow, b.named = *p, w.key(key), l.shadow, l.name != ""
 	switch {
 	case w.index != nil:
 		w.index[budgetKey{p.Name, b.key, l.shadow}] = at
@@ -126,6 +126,23 @@ func (w *walker) budget(l *limit, p *halt.Policy, key []byte) (int, error) {
 		}
 	}
 	return at, nil
+}
+
+// keyBlock is the size of the blocks that keys are cut off, which spares an allocation for each.
+const keyBlock = 64
+
+// key returns a key as a string of its own: who keeps it keeps its block, which is small.
+func (w *walker) key(b []byte) string {
+	if len(b) > keyBlock/2 {
+		return string(b)
+	}
+	if w.keys.Cap()-w.keys.Len() < len(b) {
+		w.keys.Reset()
+		w.keys.Grow(keyBlock)
+	}
+	at := w.keys.Len()
+	w.keys.Write(b)
+	return w.keys.String()[at:]
 }
 
 // find returns the index of a budget that is known, or -1.

@@ -3,12 +3,14 @@ package haltgqlgen_test
 import (
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	haltgqlgen "github.com/halt-dev/halt/adapters/gqlgen"
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/memory"
 )
 
 const goroutines = 64
@@ -122,5 +124,24 @@ func TestNothingIsLeftOver(t *testing.T) {
 		if got := spent(s); !maps.Equal(got, want) {
 			t.Fatalf("after %s: %v, want %v", queries[i], got, want)
 		}
+	}
+}
+
+// TestKeysMayBeKept: who is shown a key, such as a store, may keep it: later operations don't write on it.
+func TestKeysMayBeKept(t *testing.T) {
+	var kept, want []string
+	l := halt.New(memory.New(nil), &halt.Options{Observers: []halt.Observer{observer(func(e *halt.Event) {
+		kept = append(kept, e.Charges[0].Key)
+	})}})
+	s := newSiteOn(t, l, haltgqlgen.Config{
+		Fields: haltgqlgen.Fields{"Mutation.login": {Policy: policy("logins", 1_000_000), Key: haltgqlgen.ByArgument("email")}},
+	})
+	for range 300 {
+		email := strings.Repeat(string(rune('a'+rand.IntN(26))), 1+rand.IntN(80))
+		s.do(t, `mutation ($email: String!) {login(email: $email, password: "")}`, map[string]any{"email": email})
+		want = append(want, "arg:email="+email)
+	}
+	if !slices.Equal(kept, want) {
+		t.Errorf("%q, want %q", kept, want)
 	}
 }

@@ -33,7 +33,7 @@ func told(c *halt.Charge) bool {
 func (o *Operation) note(v guard.Verdict) {
 	for i := range v.Charges {
 		if c := &v.Charges[i]; told(c) {
-			o.budgets = append(o.budgets, budgetFigures{c.Policy.Name, c.Cost, v.Decisions[i]})
+			o.answers.budgets = append(o.answers.budgets, budgetFigures{c.Policy.Name, c.Cost, v.Decisions[i]})
 		}
 	}
 }
@@ -46,7 +46,7 @@ func (o *Operation) noteFields(budgets []budget) {
 		if b.shadow || !b.decided || !told(&c) {
 			continue
 		}
-		o.budgets = append(o.budgets, budgetFigures{b.policy.Name, b.asked, b.decision})
+		o.answers.budgets = append(o.answers.budgets, budgetFigures{b.policy.Name, b.asked, b.decision})
 	}
 }
 
@@ -58,10 +58,11 @@ func (o *Operation) noteFields(budgets []budget) {
 // keys, the one with the least remaining is told.
 func (o *Operation) addCost(resp *graphql.Response) {
 	requested := int64(0)
-	policies := make(map[string]any, len(o.budgets))
-	least := make(map[string]int64, len(o.budgets))
-	for i := range o.budgets {
-		b := &o.budgets[i]
+	budgets := o.answers.budgets
+	policies := make(map[string]any, len(budgets))
+	least := make(map[string]int64, len(budgets))
+	for i := range budgets {
+		b := &budgets[i]
 		requested = max(requested, b.cost)
 		if n, ok := least[b.policy]; ok && n <= b.decision.Remaining {
 			continue

@@ -21,7 +21,7 @@ func (o *Operation) startEvents() bool {
 	var err error
 	func() {
 		defer recovered(&err)
-		o.event = ev.Key.Of(o)
+		o.answers.event = ev.Key.Of(o)
 	}()
 	switch {
 	case err != nil:
@@ -30,7 +30,7 @@ func (o *Operation) startEvents() bool {
 			return true
 		}
 		o.denial = &Denial{Reason: guard.Unavailable}
-	case o.event == "":
+	case o.answers.event == "":
 		o.denial = &Denial{Reason: guard.MissingKey, Policy: halt.Policy{Name: ev.Policy.Name}}
 	default:
 		return true
@@ -94,7 +94,7 @@ func (o *Operation) chargeEvent(ctx context.Context, resp *graphql.Response) (d 
 	}
 	call := o.ext.call(o)
 	defer o.ext.recycleCall(call)
-	*call.add(0) = ev.Policy.Charge(o.event, cost)
+	*call.add(0) = ev.Policy.Charge(o.answers.event, cost)
 	if err = o.ext.limiter.Do(ctx, &call.Call); err != nil {
 		o.ext.tellStore(o, err)
 		return d, err

@@ -165,8 +165,11 @@ func (e *extension) Validate(es graphql.ExecutableSchema) error {
 // Everything else waits for InterceptOperation, since this here runs on a websocket's read loop, and before gqlgen has
 // refused mutations over GET.
 func (e *extension) MutateOperationContext(ctx context.Context, gql *graphql.OperationContext) *gqlerror.Error {
+	if e.kit == nil { // before the request is looked for, which takes longer
+		return nil
+	}
 	q := requestOf(ctx)
-	if q == nil || !q.events || e.kit == nil {
+	if q == nil || !q.events {
 		return nil
 	}
 	if o := e.enter(ctx, gql, q); o != nil {
@@ -186,7 +189,7 @@ func (e *extension) InterceptOperation(ctx context.Context, next graphql.Operati
 	}
 	if o == nil { // exempt
 		if e.fields != nil {
-			ctx = context.WithValue(ctx, decidedKey{}, true)
+			ctx = &decided{ctx}
 		}
 		return next(ctx)
 	}
@@ -198,6 +201,9 @@ func (e *extension) enter(ctx context.Context, gql *graphql.OperationContext, q 
 	o := &Operation{ctx: ctx, gql: gql, request: q, ext: e}
 	if e.exempt(o) {
 		return nil
+	}
+	if e.lasts || e.config.Cost || e.config.Events != nil && o.Kind() == Subscription {
+		o.answers = new(answers)
 	}
 	if e.kit == nil {
 		return o

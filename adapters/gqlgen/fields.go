@@ -27,9 +27,15 @@ type limit struct {
 
 // fieldLimits are the limits of a schema's fields.
 type fieldLimits struct {
-	of    map[string]map[string][]*limit // of object types' fields
-	names map[string]bool                // of limited fields
-	reach map[string]bool                // the types from which a limited field can be selected
+	of    map[*ast.FieldDefinition]limitedField // of object types' fields
+	names map[string]bool                       // of limited fields
+	reach map[*ast.Definition]bool              // the types from which a limited field can be selected
+}
+
+// limitedField is a field that is limited, or below which a limited one can be selected.
+type limitedField struct {
+	limits []*limit
+	leads  *ast.Definition // the type from which a limited field can be selected, or nil
 }
 
 // checkFields adds what is wrong with Config.Fields to f, as far as that needs no schema.
@@ -77,7 +83,7 @@ func checkFieldRule(at string, r FieldRule, f *faults) {
 // compileFields finds the fields of a schema that Config.Fields and the schema's directives limit.
 func compileFields(s *schemaInfo, c *Config, f *faults) *fieldLimits {
 	l := &fieldLimits{
-		of: make(map[string]map[string][]*limit), names: make(map[string]bool), reach: make(map[string]bool),
+		of: make(map[*ast.FieldDefinition]limitedField), names: make(map[string]bool), reach: make(map[*ast.Definition]bool),
 	}
 	for _, at := range slices.Sorted(maps.Keys(c.Fields)) {
 		typ, name, _ := strings.Cut(at, ".")
@@ -91,7 +97,7 @@ func compileFields(s *schemaInfo, c *Config, f *faults) *fieldLimits {
 	for _, d := range readDirectives(s, c, f) {
 		l.add(s, d.object, d.field, []*limit{d.limit})
 	}
-	l.checkPolicies(c, f)
+	l.checkPolicies(s, c, f)
 	if len(l.of) == 0 {
 		return nil
 	}
@@ -114,21 +120,18 @@ func rules(at string, r FieldRule) []*limit {
 func (l *fieldLimits) add(s *schemaInfo, t *ast.Definition, field string, ls []*limit) {
 	l.names[field] = true
 	for _, object := range s.objects(t) {
-		m := l.of[object.Name]
-		if m == nil {
-			m = make(map[string][]*limit)
-			l.of[object.Name] = m
-		}
-		m[field] = append(m[field], ls...)
+		d := object.Fields.ForName(field)
+		l.of[d] = limitedField{limits: append(l.of[d].limits, ls...)}
+		l.reach[object] = true
 	}
 }
 
 // checkPolicies adds a fault for each policy that has another's name.
-func (l *fieldLimits) checkPolicies(c *Config, f *faults) {
+func (l *fieldLimits) checkPolicies(s *schemaInfo, c *Config, f *faults) {
 	seen := make(map[string]halt.Policy)
-	for _, typ := range slices.Sorted(maps.Keys(l.of)) {
-		for _, name := range slices.Sorted(maps.Keys(l.of[typ])) {
-			for _, r := range l.of[typ][name] {
+	for _, typ := range slices.Sorted(maps.Keys(s.Types)) {
+		for _, d := range s.Types[typ].Fields {
+			for _, r := range l.of[d].limits {
 				p := r.policy
 				if r.name != "" {
 					p, _ = c.Policies.Get(r.name)
@@ -137,7 +140,7 @@ func (l *fieldLimits) checkPolicies(c *Config, f *faults) {
 					continue
 				}
 				if o, ok := seen[p.Name]; ok && o != p {
-					f.add(typ+"."+name+": policy "+p.Name, "the same wherever the name is the same")
+					f.add(typ+"."+d.Name+": policy "+p.Name, "the same wherever the name is the same")
 				}
 				seen[p.Name] = p
 			}
@@ -145,16 +148,20 @@ func (l *fieldLimits) checkPolicies(c *Config, f *faults) {
 	}
 }
 
-// reachable finds the types from which a limited field can be selected.
+// reachable finds the types from which a limited field can be selected, and the fields that lead to them.
 func (l *fieldLimits) reachable(s *schemaInfo) {
-	for name := range l.of {
-		l.reach[name] = true
-	}
 	for changed := true; changed; {
 		changed = false
-		for name, t := range s.Types {
-			if !l.reach[name] && l.leads(s, t) {
-				l.reach[name], changed = true, true
+		for _, t := range s.Types {
+			if !l.reach[t] && l.leads(s, t) {
+				l.reach[t], changed = true, true
+			}
+		}
+	}
+	for _, t := range s.Types {
+		for _, d := range t.Fields {
+			if to := s.Types[d.Type.Name()]; t.Kind == ast.Object && l.reach[to] {
+				l.of[d] = limitedField{l.of[d].limits, to}
 			}
 		}
 	}
@@ -164,9 +171,9 @@ func (l *fieldLimits) reachable(s *schemaInfo) {
 func (l *fieldLimits) leads(s *schemaInfo, t *ast.Definition) bool {
 	switch t.Kind {
 	case ast.Interface, ast.Union:
-		return slices.ContainsFunc(s.objects(t), func(o *ast.Definition) bool { return l.reach[o.Name] })
+		return slices.ContainsFunc(s.objects(t), func(o *ast.Definition) bool { return l.reach[o] })
 	case ast.Object:
-		return slices.ContainsFunc(t.Fields, func(f *ast.FieldDefinition) bool { return l.reach[f.Type.Name()] })
+		return slices.ContainsFunc(t.Fields, func(f *ast.FieldDefinition) bool { return l.reach[s.Types[f.Type.Name()]] })
 	default:
 		return false
 	}

@@ -25,21 +25,22 @@ type Operation struct {
 	collected  bool
 	complexity int64 // + 1, once counted
 	field      *ast.Field
+	decided    decided // the context of the execution, if a field has a directive
 
-	pass     *guard.Pass[*Operation]
-	denial   *Denial         // nil: it is not denied
-	fields   *fieldCharges   // nil: nothing is left to do for them
-	event    string          // the key of Events
-	answers  *answers        // nil: how it ends doesn't matter
-	budgets  []budgetFigures // for Config.Cost
-	resolved atomic.Int64
+	pass    *guard.Pass[*Operation]
+	denial  *Denial       // nil: it is not denied
+	fields  *fieldCharges // nil: nothing is left to do for them
+	answers *answers      // nil: nothing is to do with them
 }
 
-// answers is what an operation has besides that is settled when its last answer is there.
+// answers is what an operation has besides whose answers are looked at, or that is settled when the last of them is there.
 type answers struct {
-	next    graphql.ResponseHandler
-	ended   bool // an event has ended the subscription
-	settled sync.Once
+	next     graphql.ResponseHandler
+	event    string          // the key of Events
+	ended    bool            // an event has ended the subscription
+	budgets  []budgetFigures // for Config.Cost
+	resolved atomic.Int64    // fields
+	settled  sync.Once
 
 	watched bool
 	mu      sync.Mutex // what follows
@@ -91,7 +92,12 @@ func (o *Operation) Argument(path string) any {
 
 // ResolvedFields returns how many fields have been resolved so far, those of each element of a list counted: the true
 // cost of an operation, for a Settle. They are counted only if a rule of the Config has a Settle.
-func (o *Operation) ResolvedFields() int64 { return o.resolved.Load() }
+func (o *Operation) ResolvedFields() int64 {
+	if o.answers == nil {
+		return 0
+	}
+	return o.answers.resolved.Load()
+}
 
 // header returns the request's field of this canonical name.
 func (o *Operation) headers() http.Header {

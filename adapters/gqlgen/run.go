@@ -35,20 +35,15 @@ func (o *Operation) run(next graphql.OperationHandler) graphql.ResponseHandler {
 	}
 	handler := next(ctx)
 	over = false
-	if !o.watches() {
+	if o.answers == nil {
 		o.settle(Outcome{Status: statusOK}) // nothing depends on how it ends
 		return handler
 	}
-	o.answers = &answers{next: handler}
+	o.answers.next = handler
 	if o.Kind() == Subscription {
 		o.watch(ctx)
 	}
 	return o.respond
-}
-
-// watches tells whether anything is left to do with the operation's answers.
-func (o *Operation) watches() bool {
-	return o.ext.lasts || o.ext.config.Cost || o.event != "" || o.fields != nil && len(o.fields.held) > 0
 }
 
 // admitted waits for the delay of the operation's rules, and decides on its fields. The context it returns is that of
@@ -85,7 +80,8 @@ func (o *Operation) admitFields(ctx context.Context) (context.Context, error) {
 			o.noteFields(w.budgets)
 		}
 		if w.directed {
-			ctx = context.WithValue(ctx, decidedKey{}, true)
+			o.decided.Context = ctx
+			ctx = &o.decided
 		}
 	}
 	if w.refused == nil && len(w.held) == 0 && w.delay == 0 {
@@ -93,6 +89,9 @@ func (o *Operation) admitFields(ctx context.Context) (context.Context, error) {
 		return ctx, nil
 	}
 	o.fields = &w.fieldCharges
+	if len(w.held) > 0 && o.answers == nil {
+		o.answers = new(answers)
+	}
 	if w.refused != nil {
 		o.gql.ResolverMiddleware = w.middleware(o.gql.ResolverMiddleware)
 	}
@@ -137,7 +136,7 @@ func (o *Operation) respond(ctx context.Context) *graphql.Response {
 		}
 	}()
 	resp := o.answers.next(ctx)
-	if o.event != "" {
+	if o.answers.event != "" {
 		resp = o.events(ctx, resp)
 	}
 	if resp == nil {
@@ -217,7 +216,7 @@ func (o *Operation) leave(outcome Outcome) {
 // counting counts the fields that are resolved.
 func (o *Operation) counting(next graphql.FieldMiddleware) graphql.FieldMiddleware {
 	return func(ctx context.Context, resolve graphql.Resolver) (any, error) {
-		o.resolved.Add(1)
+		o.answers.resolved.Add(1)
 		return next(ctx, resolve)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/ast"
@@ -94,7 +95,8 @@ type walker struct {
 	named    halt.Policy       // the registry's that was looked up last
 	directed bool              // an occurrence is limited by a directive
 	spare    []occurrence
-	scratch  []byte // keys are made in it
+	scratch  []byte          // keys are made in it
+	keys     strings.Builder // what keys are cut off
 	mention  map[*ast.Field]bool
 	spreads  map[*ast.FragmentDefinition]bool // of which fragments mention a limited field
 }
@@ -147,8 +149,7 @@ func emptied[K comparable, V any](m map[K]V) map[K]V {
 func (w *walker) walk() (ok bool) {
 	doc := w.op.gql.Operation
 	root := w.schema.root(doc.Operation)
-	own := w.limits.of[root.Name]
-	if own == nil && !w.limits.reach[root.Name] {
+	if !w.limits.reach[root] {
 		return true
 	}
 	fields := w.op.root
@@ -157,56 +158,46 @@ func (w *walker) walk() (ok bool) {
 		fields = w.root
 	}
 	for i := range fields {
-		if !w.visit(nil, &fields[i], root, own, true) {
+		if !w.visit(nil, &fields[i], root, true) {
 			return false
 		}
 	}
 	return true
 }
 
-// visit looks at a field of an object, whose fields have the limits own, and at what is below it. Where a parent can be of
-// several types, the same place may be met again, for another type; if not, once says so.
-func (w *walker) visit(parent *path, s *selected, object *ast.Definition, own map[string][]*limit, once bool) (ok bool) {
-	ls := own[s.field.Name]
-	var t *ast.Definition
-	if len(s.field.SelectionSet) > 0 {
-		t = w.leads(s, object)
+// visit looks at a field of an object, and at what is below it. Where a parent can be of several types, the same place may
+// be met again, for another type; if not, once says so.
+func (w *walker) visit(parent *path, s *selected, object *ast.Definition, once bool) (ok bool) {
+	d := s.field.Definition
+	if s.field.ObjectDefinition != object {
+		d = object.Fields.ForName(s.field.Name) // an implementation has limits and a type of its own
 	}
-	if t == nil {
-		return len(ls) == 0 || w.occur(w.place(parent, s, once, true), parent, s, ls)
+	l, ok := w.limits.of[d]
+	if !ok {
+		return true
+	}
+	t := l.leads
+	if t == nil || len(s.field.SelectionSet) == 0 || !w.mentioned(s) {
+		return len(l.limits) == 0 || w.occur(w.place(parent, s, once, true), parent, s, l.limits)
 	}
 	at := w.place(parent, s, once, false)
-	if len(ls) > 0 && !w.occur(at, parent, s, ls) {
+	if len(l.limits) > 0 && !w.occur(at, parent, s, l.limits) {
 		return false
 	}
 	objects := w.schema.objects(t)
 	once = once && len(objects) == 1
 	for _, o := range objects {
-		if !w.limits.reach[o.Name] {
+		if !w.limits.reach[o] {
 			continue
 		}
-		children, own := w.children(s, o), w.limits.of[o.Name]
+		children := w.children(s, o)
 		for i := range children {
-			if w.steps > maxSteps || !w.visit(at, &children[i], o, own, once) {
+			if w.steps > maxSteps || !w.visit(at, &children[i], o, once) {
 				return false
 			}
 		}
 	}
 	return true
-}
-
-// leads returns the type of a field of an object, or nil if no limited field is selected on it or below.
-func (w *walker) leads(s *selected, object *ast.Definition) *ast.Definition {
-	d := s.field.Definition
-	if s.field.ObjectDefinition != object {
-		if own := object.Fields.ForName(s.field.Name); own != nil {
-			d = own // an implementation's type can be narrower than its interface's
-		}
-	}
-	if d == nil || !w.limits.reach[d.Type.Name()] || !w.mentioned(s) {
-		return nil
-	}
-	return w.schema.Types[d.Type.Name()]
 }
 
 // place returns where a field stands; nil if it is met once and is a leaf: the occurrence has room for such a path.
