@@ -64,13 +64,15 @@ func openStore(ctx context.Context, address string) (halt.Store, func(), error) 
 	defer cancel()
 	store, closer, err := open(ctx, address)
 	if err != nil {
-		if u, ok := errors.AsType[*url.Error](err); ok { // it tells the address
-			err = u.Err
+		if _, ok := errors.AsType[*url.Error](err); ok { // it tells the address, or what it took for a part of it
+			err = errNoURL
 		}
 		return nil, nil, fmt.Errorf("opening the %s store: %w", scheme, err)
 	}
 	return store, closer, nil
 }
+
+var errNoURL = errors.New("the address is no URL; in a password / # ? % and @ are written as %2F %23 %3F %25 and %40")
 
 func openMemory(context.Context, string) (halt.Store, func(), error) {
 	return memory.New(nil), func() {}, nil

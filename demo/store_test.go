@@ -40,7 +40,10 @@ func TestDriveOnEveryStore(t *testing.T) {
 // What can't be opened is an error that does not tell a password.
 func TestOpenStoreFails(t *testing.T) {
 	for _, address := range []string{
-		"", "memory", "etcd://host", "redis://:secret@127.0.0.1:1", "redis://:secret@%zz", "postgres://u:secret@127.0.0.1:1/d", "postgres://u:secret@%zz",
+		"", "memory", "etcd://host", "redis://:secret@127.0.0.1:1", "redis://:secret@%zz",
+		"redis://:secret#x@127.0.0.1:1", "redis://:secret/x@127.0.0.1:1", "redis://:12secret@34@127.0.0.1:1", "mongodb://u:secret/x@127.0.0.1:1/d",
+		"dynamodb://u:secret/x@h/d", "postgres://u:secret/x@127.0.0.1:1/d", "postgres://u:secret#x@127.0.0.1:1/d", "memcached://u:secret/x@127.0.0.1:1",
+		"postgres://u:secret@127.0.0.1:1/d", "postgres://u:secret@%zz",
 		"mongodb://u:secret@127.0.0.1:1/?serverSelectionTimeoutMS=50", "mongodb://u:secret@%zz", "dynamodb://secret@%zz", "memcached://",
 	} {
 		store, _, err := openStore(t.Context(), address)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Brings what the test suites need besides Go. Run as root where there is apt-get, it installs what is missing;
-# anywhere else it names what is missing and fails. Two servers that Debian lacks come from npm and PyPI into the user's cache.
-# It does nothing if all is there.
+# anywhere else it names what is missing and fails. Two servers that Debian lacks come from npm and PyPI into the user's cache:
+# under sudo they don't, since that would be root's. It does nothing if all is there.
 set -euo pipefail
 
 # What is needed, for what; the command that succeeds if it is there; its Debian packages.
@@ -33,7 +33,12 @@ fetch_dynamodb() {
 	local work
 	mkdir -p "$cache"
 	work=$(mktemp -d "$cache/fetch.XXXXXX")
-	(cd "$work" && npm pack --silent amplify-dynamodb-simulator@2.9.30 >/dev/null && tar xzf ./*.tgz)
+	(
+		cd "$work"
+		npm pack --silent amplify-dynamodb-simulator@2.9.30 >/dev/null
+		sha256sum --check --quiet <<<"3503ffac19f183407909fecdacf4db51ab1fdad1da7b2f177016670b2d80e4b9  amplify-dynamodb-simulator-2.9.30.tgz"
+		tar xzf ./*.tgz
+	)
 	rm -rf "$dynamodb"
 	mv "$work/package/emulator" "$dynamodb"
 	rm -rf "$work"
@@ -48,6 +53,12 @@ fetch_secantus() {
 	# An environment knows its own path, so it is made in place; the last step makes the program that is looked for above.
 	python3 -m venv "$secantus"
 	"$secantus/bin/pip" install --quiet --disable-pip-version-check SecantusDB==0.7.0b3
+}
+
+fetch() {
+	[[ -n ${SUDO_USER:-} ]] && return
+	fetch_dynamodb
+	fetch_secantus
 }
 
 need() {
@@ -65,8 +76,7 @@ check() {
 }
 
 if check; then
-	fetch_dynamodb
-	fetch_secantus
+	fetch
 	exit 0
 fi
 
@@ -77,8 +87,7 @@ if [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
 	apt-get -q update </dev/null
 	apt-get -q -o DPkg::Lock::Timeout=300 install -y --no-install-recommends "${packages[@]}" </dev/null
 	if check; then
-		fetch_dynamodb
-		fetch_secantus
+		fetch
 		exit 0
 	fi
 fi

@@ -26,8 +26,8 @@
 // it: a run that is green has talked to the real server. What the servers
 // print is logged only if the test fails.
 //
-// [Redis], [Memcached] and [Postgres] start what their names say. A [Command]
-// describes any other server.
+// [Redis], [RedisCluster], [Memcached], [Postgres], [DynamoDB] and [MongoDB]
+// start what their names say. A [Command] describes any other server.
 //
 // The package works on Unix systems. Elsewhere it compiles, and [Start] fails
 // the test.
