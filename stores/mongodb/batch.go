@@ -23,6 +23,7 @@ type batch struct {
 	debit   int64    // of all Debits together, as it is used
 	edges   [4]int64 // of a period
 	nonce   int64
+	long    bool // the short form could not decide it
 
 	before, after, reached document
 }
@@ -33,7 +34,7 @@ type run struct{ cost, times int64 }
 // arrange makes the batch that of those of the calls that decide as the first does, and returns the others.
 func (b *batch) arrange(calls []*call) (rest []*call) {
 	b.shape = newShape(&calls[0].Charges[0].Policy)
-	b.calls = b.calls[:0]
+	b.calls, b.long = b.calls[:0], false
 	for _, w := range calls {
 		if b.shape.same(&w.Charges[0].Policy) {
 			b.calls = append(b.calls, w)
@@ -142,6 +143,7 @@ const (
 	decided   verdict = iota // all calls have their decisions
 	uncovered                // the edges were not those of MongoDB's clock, which now is; nothing has changed
 	corrupt                  // the document is not sound
+	undecided                // the long form has to decide
 	wrong                    // the document is not what follows
 )
 
@@ -154,7 +156,8 @@ func (b *batch) decide(raw bson.Raw) (now halt.Instant, v verdict) {
 	}
 	now = halt.Instant(ms) * 1000
 	before := &b.after
-	if p, changed := raw.Lookup(fieldBefore).DocumentOK(); changed {
+	p, changed := raw.Lookup(fieldBefore).DocumentOK()
+	if changed {
 		before = &b.before
 		switch elements, err := p.Elements(); {
 		case err == nil && len(elements) == 0: // it was a new document
@@ -175,10 +178,13 @@ func (b *batch) decide(raw bson.Raw) (now halt.Instant, v verdict) {
 		round(d)
 	}
 	b.reached.set(&state, h)
-	if !b.reached.equals(&b.after) {
-		return now, wrong
+	switch {
+	case b.reached.equals(&b.after):
+		return now, decided
+	case b.short() && (!changed || before.at > int64(now)/h.Tick+h.ahead()):
+		return now, undecided
 	}
-	return now, decided
+	return now, wrong
 }
 
 // round rounds what a decision says of the future up to the resolution of MongoDB's clock: earlier nothing is there.

@@ -49,63 +49,59 @@ func (b *batch) addCredit(at, cost, taken int64) {
 }
 
 // giveBack gives back the credits, before anything is spent.
-func (b *batch) giveBack(stages bson.A) bson.A {
-	if len(b.credits) == 0 {
-		return stages
-	}
-	switch b.shape.Kind {
-	case algorithm.KindSliding:
-		return b.giveBackCounts(stages)
-	case algorithm.KindToken:
-		return b.takeOff(stages, b.undrained())
+func (b *batch) giveBack(s *steps) {
+	switch {
+	case len(b.credits) == 0:
+	case b.shape.Kind == algorithm.KindSliding:
+		b.giveBackCounts(s)
+	case b.shape.Kind == algorithm.KindToken:
+		s.takeOff(b.undrained(s))
 	default:
-		return b.takeOff(stages, b.ofWindow())
+		s.takeOff(b.ofWindow(s))
 	}
 }
 
 // takeOff takes what is given back off what is used.
-func (b *batch) takeOff(stages bson.A, back bson.A) bson.A {
-	d := "$" + tempUsed
-	return append(stages,
-		set(field(tempBack, least(d, unary("$add", back)))),
-		set(field(tempUsed, subtract(d, "$"+tempBack))))
+func (s *steps) takeOff(back bson.A) {
+	d := s.of(tempUsed)
+	s.set(field(tempBack, least(d, unary("$add", back))))
+	s.set(field(tempUsed, subtract(d, s.of(tempBack))))
 }
 
 // undrained are what credits give back to a token bucket: what of their takes has not drained by itself.
-func (b *batch) undrained() bson.A {
+func (b *batch) undrained(s *steps) bson.A {
 	h := &b.shape
 	var back bson.A
 	for _, c := range b.credits {
 		taken := min(product(c.taken, h.unit), algorithm.Most)
-		since := greatest(int64(0), subtract("$"+tempNow, c.at))
-		left := subtract(taken, multiply(least(since, (algorithm.Most-1)/h.Limit+1), h.Limit))
+		since := greatest(int64(0), subtract(s.of(tempNow), c.at))
+		left := subtract(taken, multiply(since, h.Limit))
 		back = append(back, greatest(int64(0), least(min(product(c.cost, h.unit), algorithm.Most), left)))
 	}
 	return back
 }
 
 // ofWindow are what credits give back to a window: what was taken in this one.
-func (b *batch) ofWindow() bson.A {
+func (b *batch) ofWindow(s *steps) bson.A {
 	var back bson.A
 	for _, c := range b.credits {
-		back = append(back, cond(equal("$"+tempStart, c.at), c.cost, int64(0)))
+		back = append(back, cond(equal(s.of(tempStart), c.at), c.cost, int64(0)))
 	}
 	return back
 }
 
 // giveBackCounts gives back to the sub-windows that were taken from.
-func (b *batch) giveBackCounts(stages bson.A) bson.A {
+func (b *batch) giveBackCounts(s *steps) {
 	h := &b.shape
-	v, age, back := "$"+tempCounts, "$"+tempAge, "$"+tempDelta
+	v, age, back := s.of(tempCounts), s.of(tempAge), s.of(tempDelta)
 	var sum any = int64(0)
 	for _, c := range b.credits {
 		counted := all(atLeast(age, int64(0)), less(age, h.Counts))
 		rest := join(slice(v, age), bson.A{subtract(element(v, age), back)}, slice(v, add(age, int64(1)), h.Counts))
-		stages = append(stages,
-			set(field(tempAge, divide(subtract("$"+tempStart, c.at), h.Sub))), // no fraction
-			set(field(tempDelta, cond(counted, least(c.cost, element(v, age)), int64(0)))),
-			set(field(tempCounts, cond(more(back, int64(0)), rest, v)), field(tempBack, add(sum, back))))
-		sum = "$" + tempBack
+		s.set(field(tempAge, divide(subtract(s.of(tempStart), c.at), h.Sub))) // no fraction
+		s.set(field(tempDelta, cond(counted, least(c.cost, element(v, age)), int64(0))))
+		s.set(field(tempCounts, cond(more(back, int64(0)), rest, v)), field(tempBack, add(sum, back)))
+		sum = s.of(tempBack)
 	}
-	return append(stages, set(field(tempUsed, unary("$sum", v))))
+	s.set(field(tempUsed, unary("$sum", v)))
 }

@@ -18,6 +18,9 @@
 // that wait for the same key at the same time are decided by one such update, so that a hot key costs one write for many
 // callers. No timer delays anything, and a caller who is alone is sent at once.
 //
+// An update of a single Take is short: it knows only what is usual, and leaves the rest to a second one. That is the case at the
+// first refusal of a policy with Block, at the first Take after the block, and if MongoDB's clock was set back by more than ten seconds.
+//
 // A refusal writes when it was decided and nothing that later decisions use. So does a Peek, and both make a document for a key
 // never seen, which expires at once.
 //

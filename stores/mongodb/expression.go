@@ -28,9 +28,9 @@ func slice(args ...any) bson.D       { return op("$slice", args...) }
 func join(args ...any) bson.D        { return op("$concatArrays", args...) }
 func element(a, i any) bson.D        { return op("$arrayElemAt", a, i) }
 
-// let gives a value a name in an expression.
-func let(name string, value, in any) bson.D {
-	return unary("$let", bson.D{{Key: "vars", Value: bson.D{{Key: name, Value: value}}}, {Key: "in", Value: in}})
+// let gives values names in an expression. None of them sees the others.
+func let(values bson.D, in any) bson.D {
+	return unary("$let", bson.D{{Key: "vars", Value: values}, {Key: "in", Value: in}})
 }
 
 func literal(v any) bson.D { return unary("$literal", v) }

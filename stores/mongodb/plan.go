@@ -28,6 +28,7 @@ type planKey struct {
 	shape shape
 	edges [4]int64
 	run   run
+	long  bool
 }
 
 // plans keeps plans for the next use. It is safe for concurrent use.
@@ -36,7 +37,7 @@ type plans struct {
 	kept map[planKey]*plan
 }
 
-// mostPlans is how many plans are kept: of some 3 kB each.
+// mostPlans is how many plans are kept: of 1 to 3 kB each.
 const mostPlans = 1000
 
 // spareNonce stands in a plan for the update's number. No number of a policy or charge is as large in a pipeline.
@@ -61,7 +62,7 @@ func (p *plans) plan(b *batch, c clock) (*plan, error) {
 	if len(b.runs) > 1 || len(b.credits) > 0 || b.debit > 0 || c != serverClock {
 		return newPlan(b, c)
 	}
-	key := planKey{shape: b.shape, edges: b.edges}
+	key := planKey{shape: b.shape, edges: b.edges, long: b.long}
 	if len(b.runs) == 1 {
 		key.run = b.runs[0]
 	}

@@ -58,8 +58,12 @@ func (s *sender) update(ctx context.Context, id documentID, b *batch) {
 		}
 		if err == nil {
 			now, v := b.decide(raw)
-			if v == uncovered && !clashed {
+			switch {
+			case v == uncovered && !clashed:
 				at, clashed = now, true
+				continue
+			case v == undecided:
+				b.long = true
 				continue
 			}
 			answer(b.calls, verdictError(v))

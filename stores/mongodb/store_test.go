@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/algorithm"
 )
 
 var _ halt.Store = (*Store)(nil)
@@ -86,6 +88,63 @@ func TestConcerns(t *testing.T) {
 
 // A decision is one command, whatever waits at the same time on its key.
 func TestOneCommand(t *testing.T) {
+	s, sent := newCounted(t)
+	for a := halt.TokenBucket; a <= halt.InFlight; a++ {
+		p := halt.Policy{Name: "api", Algorithm: a, Limit: 2, Window: time.Hour}
+		for range 4 { // the first makes the document, the last are refused
+			take(t, s, p.Charge("k", 1))
+		}
+	}
+	if n := sent(); n["findAndModify"] != 20 || len(n) != 1 {
+		t.Errorf("20 decisions took these commands: %v", n)
+	}
+}
+
+// The short form of an update decides what it can; what it can't takes the long form, once.
+func TestLongForm(t *testing.T) {
+	s, sent := newCounted(t)
+	now := halt.InstantOf(start)
+	s.now = func() halt.Instant { return now }
+	const second = halt.Instant(1e6)
+	burst := map[halt.Algorithm]int64{halt.LeakyBucket: 1} // and one that it lets through: two, as of the others
+	for a := halt.TokenBucket; a <= halt.InFlight; a++ {
+		p := halt.Policy{Name: "api", Algorithm: a, Limit: 2, Burst: burst[a], Window: time.Hour, Block: time.Minute}
+		now = halt.InstantOf(start)
+		var state algorithm.State
+		for i, step := range []struct {
+			later    halt.Instant
+			commands int
+		}{
+			{0, 1},
+			{0, 1},
+			{0, 2},
+			{0, 1},
+			{59 * second, 1}, // a refusal that starts a block, and two while it lasts
+			{8000 * second, 2},
+			{0, 1}, // the first Take after the block
+			{8000 * second, 1},
+			{-9 * second, 1},
+			{-11 * second, 2},
+			{0, 1}, // the clock is set back
+		} {
+			now += step.later
+			before := sent()["findAndModify"]
+			c := p.Charge("k", 1)
+			want, _ := algorithm.Decide(&c, &state, now)
+			round(&want)
+			if d := take(t, s, c); d != want {
+				t.Errorf("%s, step %d: %+v, want %+v", a, i, d, want)
+			}
+			if n := sent()["findAndModify"] - before; n != step.commands {
+				t.Errorf("%s, step %d took %d commands, want %d", a, i, n, step.commands)
+			}
+		}
+	}
+}
+
+// newCounted returns a store, and a function that tells how many commands it has sent, by name.
+func newCounted(tb testing.TB) (s *Store, sent func() map[string]int) {
+	tb.Helper()
 	var mu sync.Mutex
 	names := map[string]int{}
 	client, err := mongo.Connect(options.Client().ApplyURI(ExampleURI).SetMonitor(monitor(func(c bson.Raw) {
@@ -95,18 +154,13 @@ func TestOneCommand(t *testing.T) {
 		names[name.Key()]++
 	})))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = client.Disconnect(context.Background()) })
-	s := open(t, newCollection(t, client), &patient)
-	for a := halt.TokenBucket; a <= halt.InFlight; a++ {
-		p := halt.Policy{Name: "api", Algorithm: a, Limit: 2, Window: time.Hour}
-		for range 4 { // the first makes the document, the last are refused
-			take(t, s, p.Charge("k", 1))
-		}
-	}
-	if names["findAndModify"] != 20 || names["find"]+names["aggregate"]+names["update"] > 0 {
-		t.Errorf("20 decisions took these commands: %v", names)
+	tb.Cleanup(func() { _ = client.Disconnect(context.Background()) })
+	return open(tb, newCollection(tb, client), &patient), func() map[string]int {
+		mu.Lock()
+		defer mu.Unlock()
+		return maps.Clone(names)
 	}
 }
 
