@@ -24,7 +24,9 @@ func writeDatabases(runs []*databaseRun, p printer, w io.Writer, m machine) {
 	p("## PostgreSQL, MongoDB, DynamoDB, Memcached\n")
 	p("Each server on the loopback and on this machine's processors, which it shares with the callers. %d goroutines ask in a loop,", databaseCallers)
 	p("all contenders of a database on one server and in turn. k/s: thousands of decisions per second. p99: what a caller waited, µs.")
-	p("Each is compared with the cheapest atomic write of its database through the same client, which decides nothing.\n")
+	p("Each is compared with the cheapest atomic write of its database, which decides nothing: through the same client, but for")
+	p("Memcached, where it is gomemcache's. Halt has a client of its own there, which pipelines, and increments faster than that:")
+	p("`go test -run xxx -bench Concurrent ./stores/memcached` compares with its own increment.\n")
 	for _, r := range runs {
 		p("### %s %s\n", r.database.Name, r.version)
 		rows := [][]string{{"", databaseHot + ", k/s", "p99, µs", databaseMany + ", k/s", "p99, µs", "allocs"}}
