@@ -10,7 +10,8 @@
 -- All numbers are integers below 2^53, which doubles hold exactly. What looks inexact is chosen with care:
 --   * a product may exceed 2^53 and be rounded, but only where it is compared with a number below that: rounding never
 --     changes the order of a product and a number that is exact;
---   * a quotient is never rounded down by floor(a/b), which is wrong near 2^53, but made by (a - fmod(a, b)) / b;
+--   * a quotient is rounded down by (a - a % b) / b: a % b is a - floor(a/b)*b, and a/b, if it is no integer, is further below
+--     the next one than rounding reaches, as long as a is below 2^53;
 --   * an entry's life may be longer than needed, never shorter.
 --
 -- What a key holds, all little-endian, doubles unless said otherwise:
@@ -22,8 +23,8 @@
 -- A run of the script costs Redis a few µs, of which making functions, tables and strings is a good part. So there are none
 -- that can be done without: one loop does it all, and the key at hand, its policy and its state are local variables.
 
-local request, keys = ARGV[1], #KEYS
-local read, pack, byte, fmod = struct.unpack, struct.pack, string.byte, math.fmod
+local request, names, keys = ARGV[1], KEYS, #KEYS
+local read, pack, byte, char, unpack = struct.unpack, struct.pack, string.byte, string.char, unpack
 local call, try = redis.call, redis.pcall
 
 local MISSING, CORRUPT, UNCOVERED, FAILED = '-', '?', '@', '!'
@@ -43,42 +44,42 @@ local shift = 0 -- from the test's clock to Redis's, by which entries expire; in
 if ARGV[2] then
 	local clock = ARGV[2] + 0
 	shift = sec * 1000000 + usec - clock + 3600000000 -- an hour more, since that clock may stand still or step back
-	usec = fmod(clock, 1000000)
+	usec = clock % 1000000
 	sec = (clock - usec) / 1000000
 end
 
--- What the keys hold. MGET is silent about what is no string: that is found out where it seems to hold nothing. 0
--- stands for what is foreign.
+-- What the keys hold. MGET is silent about what is no string: that is found out where it seems to hold nothing. '' stands
+-- for what is foreign.
 local held
 if keys == 1 then
-	local v = try('GET', KEYS[1])
+	local v = try('GET', names[1])
 	if v and v.err then -- a string has no err, too
 		if not string.find(v.err, 'WRONGTYPE', 1, true) then
 			return v -- such as NOPERM: Redis's own error is the answer
 		end
-		v = 0
+		v = ''
 	end
 	held = { v }
 else
-	held = call('MGET', unpack(KEYS))
+	held = call('MGET', unpack(names))
 	local none = {}
 	for k = 1, keys do
 		if not held[k] then
-			none[#none + 1] = KEYS[k]
+			none[#none + 1] = names[k]
 		end
 	end
 	if #none > 0 and call('EXISTS', unpack(none)) > 0 then
 		for k = 1, keys do
-			if not held[k] and call('EXISTS', KEYS[k]) > 0 then
-				held[k] = 0
+			if not held[k] and call('EXISTS', names[k]) > 0 then
+				held[k] = ''
 			end
 		end
 	end
 end
 
 -- The policy at hand. X is the debt that a bucket drains within ten years, or the ticks of a sub-window; Y how many of these
--- there are. Then, of calendar periods, the edges around now.
-local kind, tick, limit, capacity, window, block, x, y, edge1, edge2, edge3, edge4
+-- there are. Then, of calendar periods, the edges around now; and the time in its ticks.
+local kind, tick, limit, capacity, window, block, x, y, edge1, edge2, edge3, edge4, now
 
 -- The key at hand, and its state: the tick of its last change; debt, count or sum; the tick until which it is blocked, or 0; the
 -- present tick, never before its last change; where the window starts and ends, or in STOP the number of the present sub-window;
@@ -95,13 +96,19 @@ local keep, kept, last = false, false, 0
 local pos, size, admitted = 1, #request, 0
 local write, expiry, text = call, 0, ''
 
+-- The charge at hand: where it is in the request, the key, what comes with it, the mode, how many more charges its call has,
+-- how often it comes in a row, on how many of the keys that follow it comes as well, the cost.
+local from, k, flags, mode, more, times, run, cost = 1, 0, 0, 0, 0, 0, 0, 0
+
 while true do
-	-- A charge: the key, what comes with it, the mode, how many more charges its call has, how often it comes in a row, the
-	-- cost. After the last, the keys that were kept.
-	local from, k, flags, mode, more, times, cost = pos, 0, 0, 0, 0, 0, 0
-	if pos <= size then
-		k, flags, mode, more, times, cost, pos = read('<HBBHHd', request, pos)
+	-- The next charge. After the last, the keys that were kept.
+	if run > 0 then
+		run, k = run - 1, k + 1
+	elseif pos <= size then
+		from = pos
+		k, flags, mode, more, times, run, cost, pos = read('<HBBHHHd', request, pos)
 	else
+		k, flags, mode, times = 0, 0, 0, 0
 		if keep then -- the last key at hand is written at once
 			keep = false
 			if kept then
@@ -142,14 +149,12 @@ while true do
 			local done
 			if ticks > 0 then
 				-- Moving the end of an entry is dear, and so is writing it as text. So an entry may live longer than it has to,
-				-- and its end stays where it is as long as it is right to a quarter of what the entry has to live.
-				local needed, second = t + ticks, 1000000 / tick
-				local stays = lives >= needed and lives <= needed + ticks / 4 + 2 * second
+				-- and its end stays where it is as long as it is right to a quarter of what the entry has to live, and two
+				-- seconds. That of a bucket, which every take moves on, is set about that late.
+				local needed, quarter, second = t + ticks, (ticks - ticks % 4) / 4, 1000000 / tick
+				local stays = lives >= needed and lives <= needed + quarter + 2 * second
 				if not stays then
-					lives = needed
-					if kind <= LEAKY then -- whose end moves with every take
-						lives = needed + (ticks - ticks % 8) / 8 + second
-					end
+					lives = kind <= LEAKY and needed + quarter + second or needed
 				end
 				local value
 				if kind <= LEAKY then
@@ -159,14 +164,14 @@ while true do
 				else
 					local width, packed = used < 256 and 1 or used < 65536 and 2 or used < 4294967296 and 4 or 7
 					if width == 1 then
-						packed = string.char(unpack(counts))
+						packed = char(unpack(counts))
 					else
 						packed = pack('<' .. string.rep('I' .. width, y), unpack(counts))
 					end
-					value = (till > 0 and pack('<BddB', 83, at, till, width) or pack('<BdB', 115, at, width)) .. packed
+					value = till > 0 and pack('<BddBc0', 83, at, till, width, packed) or pack('<BdBc0', 115, at, width, packed)
 				end
 				if stays then
-					done = write('SET', KEYS[key], value, 'KEEPTTL')
+					done = write('SET', names[key], value, 'KEEPTTL')
 				else
 					-- In ms, rounded up to the next eighth of a second, so that many keys share it; in two parts, so that 32 bits
 					-- suffice for each.
@@ -176,16 +181,17 @@ while true do
 						local low = ends % 1000000
 						expiry, text = ends, string.format('%d%06d', (ends - low) / 1000000, low)
 					end
-					done = write('SET', KEYS[key], value, 'PXAT', text)
+					done = write('SET', names[key], value, 'PXAT', text)
 				end
 			elseif held[key] ~= MISSING then
-				done = write('DEL', KEYS[key])
+				done = write('DEL', names[key])
+				done = type(done) == 'table' and done or {} -- how many keys it deleted, unless it failed
 			end
 			-- The first write is by call: if Redis can't write at all, it raises Redis's own error while nothing has been
 			-- written. Should a later one fail, only those who drew on that key are told.
 			if done then
 				write = try
-				if type(done) == 'table' and done.err then
+				if done.err then
 					held[key] = FAILED
 				end
 			end
@@ -200,6 +206,14 @@ while true do
 		kind, tick, limit, capacity, window, block, x, y, pos = read('<Bddddddd', request, pos)
 		if kind == PERIOD then
 			edge1, edge2, edge3, edge4, pos = read('<dddd', request, pos)
+		end
+		flags = flags - 1 -- it is at hand for the keys that follow
+		if tick == 1 then
+			now = sec * 1000000 + usec
+		elseif tick == 1000 then
+			now = sec * 1000 + (usec - usec % 1000) / 1000
+		else
+			now = sec
 		end
 	end
 	local since, taken -- of a credit: the tick of the take, and what it spent
@@ -217,40 +231,34 @@ while true do
 				kind, tick, x, y = unpack(s, 11)
 			end
 		else
-			at, used, till, start, stop, lives, by, mark, counts = 0, 0, 0, 0, 0, 0, false, false, false
-			if tick == 1 then
-				t = sec * 1000000 + usec
-			elseif tick == 1000 then
-				t = sec * 1000 + (usec - usec % 1000) / 1000
-			else
-				t = sec
-			end
+			at, used, till, start, stop, lives = 0, 0, 0, 0, 0, 0
+			t, by, mark, counts = now, false, false, false
 			local v = held[k]
 			if v then
 				-- It is a state to the last byte, or corrupt; no state is from before 0.
-				local tag, width = byte(v), 0
-				if kind <= LEAKY then
-					if tag == 98 and #v == 25 then
-						at, used, lives = read('<ddd', v, 2)
-					elseif tag == 66 and #v == 33 then
-						at, till, used, lives = read('<dddd', v, 2)
-					else
-						at = -1
+				local tag, want = 0, -1
+				if kind <= PERIOD then
+					if #v == 25 then
+						tag, at, used, lives = read('<Bddd', v)
+						want = kind <= LEAKY and 98 or 102
+					elseif #v == 33 then
+						tag, at, till, used, lives = read('<Bdddd', v)
+						want = kind <= LEAKY and 66 or 70
 					end
-				elseif kind <= PERIOD then
-					if tag == 102 and #v == 25 then
-						at, used, start = read('<ddd', v, 2)
-					elseif tag == 70 and #v == 33 then
-						at, till, used, start = read('<dddd', v, 2)
-					else
+					if tag ~= want then
 						at = -1
+					elseif kind > LEAKY then
+						start, lives = lives, 0
 					end
 				else
-					local next = 0
-					if tag == 115 and #v > 10 then
-						at, width, next = read('<dB', v, 2)
-					elseif tag == 83 and #v > 18 then
-						at, till, width, next = read('<ddB', v, 2)
+					local width, next = 0, 0
+					if #v > 10 then
+						tag, at, width, next = read('<BdB', v)
+					end
+					if tag == 83 and #v > 18 then
+						tag, at, till, width, next = read('<BddB', v)
+					elseif tag ~= 115 then
+						next = 0
 					end
 					if next == 0 or width == 0 or width > 7 or #v ~= next - 1 + width * y then
 						at = -1
@@ -285,14 +293,15 @@ while true do
 			if mark then
 				-- left as it is
 			elseif kind == SLIDING then
-				stop = (t - fmod(t, x)) / x
+				stop = (t - t % x) / x
 				local old = y
 				if counts then
-					local age, last = 1, (at - fmod(at, x)) / x
+					local age, last = 1, (at - at % x) / x
 					while counts[age] == 0 do
 						age = age + 1
 					end
-					old, lives = stop - last, math.max((last - age + 1 + y) * x, till)
+					old, lives = stop - last, (last - age + 1 + y) * x
+					lives = lives > till and lives or till
 				end
 				if not counts or old > 0 then -- the counts move on to the present sub-window
 					local c = {}
@@ -316,7 +325,7 @@ while true do
 						mark, held[k] = UNCOVERED, UNCOVERED
 					end
 				else
-					begin = t - fmod(t, window)
+					begin = t - t % window
 					stop = begin + window
 				end
 				if start ~= begin then
@@ -400,7 +409,7 @@ while true do
 					rest = drained < rest and rest - drained or 0
 					delta = -math.min(unit, rest, before)
 				elseif kind == SLIDING then
-					age = stop - (since - fmod(since, x)) / x + 1
+					age = stop - (since - since % x) / x + 1
 					if age >= 1 and age <= y then
 						delta = -math.min(cost, counts[age])
 					end

@@ -138,6 +138,10 @@ type together struct {
 	err       error
 }
 
+func newTogether(cs []halt.Charge) *together {
+	return &together{charges: cs, decisions: make([]halt.Decision, len(cs))}
+}
+
 // batch makes a batch of calls, and compares all decisions. It returns how many calls there were.
 func (d *differential) batch(now halt.Instant) int {
 	d.over, d.now = map[string]bool{}, now
@@ -157,7 +161,17 @@ func (d *differential) batch(now halt.Instant) int {
 			}
 		}
 		for range pick(d.rng, 1, 1, 1, 4) { // the same again, in a row
-			calls = append(calls, &together{charges: cs, decisions: make([]halt.Decision, len(cs))})
+			calls = append(calls, newTogether(cs))
+		}
+		if len(cs) > 1 {
+			continue
+		}
+		for range pick(d.rng, 0, 0, 0, 0, 8) { // and on other keys
+			cs = slices.Clone(cs)
+			cs[0].Key = fmt.Sprint("m", d.rng.IntN(20))
+			for range pick(d.rng, 1, 1, 1, 3) {
+				calls = append(calls, newTogether(cs))
+			}
 		}
 	}
 	d.s.clock.Learn(now) // or calls on periods would be sent twice, and come last

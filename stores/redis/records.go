@@ -26,23 +26,30 @@ func (r *request) each(f func(w *call, charges []drawn)) {
 	}
 }
 
-// records writes the calls as the script reads them.
+// Where a record says how often the charge comes, and on how many of the keys that follow it comes as well.
+const (
+	atTimes = 6
+	atRun   = 8
+)
+
+// records writes the calls as the script reads them. A charge that comes again, on the same key or on each of those that
+// follow, is written once: that costs the script next to nothing.
 type records struct {
 	r      *request
 	b      []byte
 	now    func() halt.Instant
 	policy int // that of the last record, plus 1
 
-	// The last record, if its call may come again: the same charge, which costs the script next to nothing.
-	times int // where it says how often it comes; 0: it may not
-	key   uint16
-	mode  halt.Mode
-	cost  int64
+	// The last record, if its call may come again.
+	last int // where it is; -1: it may not
+	key  uint16
+	mode halt.Mode
+	cost int64
 }
 
 // write makes the payload of the calls.
 func (r *request) write(now func() halt.Instant) {
-	rs := records{r: r, b: r.payload[:0], now: now}
+	rs := records{r: r, b: r.payload[:0], now: now, last: -1}
 	r.each(rs.call)
 	r.payload = rs.b
 }
@@ -55,19 +62,38 @@ func (rs *records) call(w *call, charges []drawn) {
 		for i := range charges {
 			rs.charge(&w.Charges[i], &charges[i], len(charges)-1-i)
 		}
-		rs.times = 0
+		rs.last = -1
 		return
 	}
-	if rs.times > 0 && rs.key == d.key && rs.policy == d.policy+1 && rs.mode == c.Mode && rs.cost == c.Cost {
-		times := rs.b[rs.times:]
-		binary.LittleEndian.PutUint16(times, binary.LittleEndian.Uint16(times)+1)
-		return
+	if rs.last >= 0 && rs.policy == d.policy+1 && rs.mode == c.Mode && rs.cost == c.Cost {
+		switch {
+		case rs.key == d.key:
+			if rs.more(atRun, 0) > 0 { // the key is no longer like those before
+				rs.more(atRun, -1)
+				rs.last = len(rs.b)
+				rs.charge(c, d, 0)
+			}
+			rs.more(atTimes, 1)
+			return
+		case rs.key+1 == d.key && rs.more(atTimes, 0) == 1 && rs.r.keys[rs.key].shared == rs.r.keys[d.key].shared:
+			rs.more(atRun, 1)
+			rs.key++
+			return
+		}
 	}
-	rs.times = 0
+	rs.last = -1
 	if c.Mode <= halt.Shadow {
-		rs.times, rs.key, rs.mode, rs.cost = len(rs.b)+6, d.key, c.Mode, c.Cost
+		rs.last, rs.key, rs.mode, rs.cost = len(rs.b), d.key, c.Mode, c.Cost
 	}
 	rs.charge(c, d, 0)
+}
+
+// more adds n to what the last record says at that place, and returns the sum.
+func (rs *records) more(at, n int) uint16 {
+	b := rs.b[rs.last+at:]
+	sum := binary.LittleEndian.Uint16(b) + uint16(n)
+	binary.LittleEndian.PutUint16(b, sum)
+	return sum
 }
 
 // charge writes a charge, after which more of its call follow.
@@ -83,6 +109,7 @@ func (rs *records) charge(c *halt.Charge, d *drawn, more int) {
 	b = append(b, flags, byte(c.Mode))
 	b = binary.LittleEndian.AppendUint16(b, uint16(more))
 	b = binary.LittleEndian.AppendUint16(b, 1)
+	b = binary.LittleEndian.AppendUint16(b, 0)
 	b = appendNumber(b, c.Cost)
 	p := &rs.r.policies[d.policy]
 	if flags&withPolicy != 0 {

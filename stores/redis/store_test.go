@@ -287,6 +287,31 @@ func TestBatch(t *testing.T) {
 	}
 }
 
+// What is charged alike on keys that follow each other is written once, and a key on which it comes more often by itself.
+func TestRecords(t *testing.T) {
+	s, _, _ := newStore(t, &patient)
+	record := func(keys ...string) int {
+		r := newRequest()
+		for _, k := range keys {
+			r.add(s, &call{Charges: []halt.Charge{lasting(10).Charge(k, 1)}})
+		}
+		r.write(s.clock.Now)
+		return len(r.payload)
+	}
+	one := record("a")
+	another := record("a", "a", "b") - one // without the policy
+	for _, c := range []struct {
+		keys    string
+		records int
+	}{
+		{"aaaa", 1}, {"abcd", 1}, {"abab", 2}, {"aabcd", 2}, {"abccd", 3}, {"abcdd", 2}, {"aabbccdd", 4}, {"abcdddef", 3}, {"bacabc", 3},
+	} {
+		if got, want := record(strings.Split(c.keys, "")...), one+(c.records-1)*another; got != want {
+			t.Errorf("%s takes %d bytes, want %d: %d records", c.keys, got, want, c.records)
+		}
+	}
+}
+
 // Without batches, too, all is as the suite wants it.
 func TestUnbatched(t *testing.T) {
 	server := testserver.Redis(t)
