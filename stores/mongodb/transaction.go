@@ -48,10 +48,13 @@ func (s *Store) transact(ctx context.Context, l *ledger) error {
 	if err != nil {
 		return err
 	}
-	// The session of a transaction that hangs has to end, too, or it would keep its documents from everybody.
-	end, cancel := context.WithTimeout(context.Background(), s.timeout)
-	defer cancel()
-	defer session.EndSession(end)
+	defer func() {
+		// The session of a transaction that hangs has to end, too, or it would keep its documents from everybody: within a time
+		// that begins now.
+		ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
+		defer cancel()
+		session.EndSession(ctx)
+	}()
 
 	giveUp := time.Now().Add(s.timeout * 3 / 4) // before the callers do, and say why
 	for attempt := 1; ; attempt++ {
