@@ -14,6 +14,7 @@ import (
 
 	halt "github.com/halt-dev/halt/core"
 	"github.com/halt-dev/halt/core/algorithm"
+	"github.com/halt-dev/halt/core/storetest"
 )
 
 // What is not Halt's, or damaged, is an error of each call that meets it, and stays as it is, to the last byte.
@@ -37,7 +38,7 @@ func TestDamaged(t *testing.T) {
 				if m == halt.Shadow {
 					continue // another budget's
 				}
-				if d, err := s.TakeOne(ctx, c); !errors.Is(err, halt.ErrCorrupt) {
+				if d, err := storetest.TakeOne(ctx, s, c); !errors.Is(err, halt.ErrCorrupt) {
 					t.Errorf("%s, %s, a %s: %+v, %v", how, a, m, d, err)
 				}
 			}

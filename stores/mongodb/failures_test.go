@@ -11,6 +11,7 @@ import (
 	"time"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/storetest"
 )
 
 // lasting is a policy under which nothing comes back while a test runs.
@@ -43,7 +44,7 @@ func load(s *Store, c halt.Charge) (stop func() int64) {
 	for range 8 {
 		wg.Go(func() {
 			for !over.Load() {
-				if d, err := s.TakeOne(context.Background(), c); err == nil && d.Allowed {
+				if d, err := storetest.TakeOne(context.Background(), s, c); err == nil && d.Allowed {
 					admitted.Add(1)
 				}
 			}
@@ -72,13 +73,13 @@ func TestRestart(t *testing.T) {
 	s, server := newServer(t, &Options{Timeout: time.Second})
 	p := lasting(200)
 	used := func() bool {
-		d, err := s.TakeOne(context.Background(), p.Charge("k", 0))
+		d, err := storetest.TakeOne(context.Background(), s, p.Charge("k", 0))
 		return err == nil && d.Remaining == 0
 	}
 	stop := load(s, p.Charge("k", 1))
 	eventually(t, "the limit is reached", used)
 	server.Kill()
-	if _, err := s.TakeOne(context.Background(), p.Charge("k", 1)); !errors.Is(err, halt.ErrStore) && !errors.Is(err, halt.ErrDeadline) {
+	if _, err := storetest.TakeOne(context.Background(), s, p.Charge("k", 1)); !errors.Is(err, halt.ErrStore) && !errors.Is(err, halt.ErrDeadline) {
 		t.Errorf("with the server down: %v", err)
 	}
 	server.Restart()
@@ -102,7 +103,7 @@ func TestLeave(t *testing.T) {
 	errs := make(chan error)
 	for range 20 {
 		go func() {
-			_, err := s.TakeOne(ctx, p.Charge("k", 1))
+			_, err := storetest.TakeOne(ctx, s, p.Charge("k", 1))
 			errs <- err
 		}()
 	}
@@ -117,7 +118,7 @@ func TestLeave(t *testing.T) {
 	if d := take(t, s, p.Charge("k", 0)); d.Remaining < 79 || d.Remaining > 99 {
 		t.Errorf("%d are left of 100, after 1 that was answered and 20 that left", d.Remaining)
 	}
-	if _, err := s.TakeOne(ctx, p.Charge("k", 1)); !errors.Is(err, context.Canceled) {
+	if _, err := storetest.TakeOne(ctx, s, p.Charge("k", 1)); !errors.Is(err, context.Canceled) {
 		t.Errorf("with a context that has ended: %v", err)
 	}
 }
@@ -137,19 +138,19 @@ func TestTimeout(t *testing.T) {
 	short, cancel := context.WithTimeout(background, time.Millisecond)
 	defer cancel()
 	for name, do := range map[string]func() error{
-		"a Take": func() error { _, err := s.TakeOne(background, p.Charge("k", 1)); return err },
+		"a Take": func() error { _, err := storetest.TakeOne(background, s, p.Charge("k", 1)); return err },
 		"a call": func() error {
 			return s.Take(background, []halt.Charge{p.Charge("k", 1), p.Charge("l", 1)}, make([]halt.Decision, 2))
 		},
 		"a Reset":          func() error { return s.Reset(background, p, "k") },
-		"a caller's time":  func() error { _, err := s.TakeOne(short, p.Charge("k", 1)); return err },
+		"a caller's time":  func() error { _, err := storetest.TakeOne(short, s, p.Charge("k", 1)); return err },
 		"a caller's Reset": func() error { return s.Reset(short, p, "k") },
 		"a Credit": func() error {
-			_, err := s.TakeOne(background, halt.Charge{Policy: p, Key: "c", Mode: halt.Credit})
+			_, err := storetest.TakeOne(background, s, halt.Charge{Policy: p, Key: "c", Mode: halt.Credit})
 			return err
 		},
-		"a key not asked":   func() error { _, err := s.TakeOne(background, p.Charge("m", 1)); return err },
-		"a caller who left": func() error { _, err := s.TakeOne(short, p.Charge("m", 1)); return err },
+		"a key not asked":   func() error { _, err := storetest.TakeOne(background, s, p.Charge("m", 1)); return err },
+		"a caller who left": func() error { _, err := storetest.TakeOne(short, s, p.Charge("m", 1)); return err },
 	} {
 		began := time.Now()
 		if err := do(); !errors.Is(err, halt.ErrDeadline) {
@@ -162,7 +163,7 @@ func TestTimeout(t *testing.T) {
 	}
 	server.Resume()
 	eventually(t, "it works again", func() bool {
-		_, err := s.TakeOne(background, p.Charge("k", 0))
+		_, err := storetest.TakeOne(background, s, p.Charge("k", 0))
 		return err == nil
 	})
 }
@@ -175,7 +176,7 @@ func TestNoGoroutineStays(t *testing.T) {
 	stop := load(s, lasting(1<<40).Charge("k", 1))
 	server.Pause()
 	eventually(t, "calls time out", func() bool {
-		_, err := s.TakeOne(context.Background(), lasting(1).Charge("l", 1))
+		_, err := storetest.TakeOne(context.Background(), s, lasting(1).Charge("l", 1))
 		return errors.Is(err, halt.ErrDeadline)
 	})
 	server.Resume()

@@ -15,6 +15,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/storetest"
 	"github.com/halt-dev/halt/core/storetest/testserver"
 )
 
@@ -117,7 +118,7 @@ func open(tb testing.TB, c *mongo.Collection, o *Options) *Store {
 // take takes c, and fails the test at an error.
 func take(tb testing.TB, s *Store, c halt.Charge) halt.Decision {
 	tb.Helper()
-	d, err := s.TakeOne(context.Background(), c)
+	d, err := storetest.TakeOne(context.Background(), s, c)
 	if err != nil {
 		tb.Fatal(err)
 	}

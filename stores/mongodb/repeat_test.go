@@ -84,7 +84,7 @@ func TestLostAnswer(t *testing.T) {
 			c := halt.Charge{Policy: p, Key: "k", Cost: 10, Mode: mode, At: taken.At, Taken: 50}
 			l.armed.Store(1)
 			before := l.sent.Load()
-			d, err := s.TakeOne(context.Background(), c)
+			d, err := storetest.TakeOne(context.Background(), s, c)
 			if err != nil || d.Remaining != left {
 				t.Errorf("a %s whose answer was lost (retryWrites %t): %+v, %v", mode, retryWrites, d, err)
 			}
@@ -112,7 +112,7 @@ func TestLostAnswerOverwritten(t *testing.T) {
 		}
 		l.lose.Store(&overwrite)
 		before := l.sent.Load()
-		d, err := s.TakeOne(context.Background(), halt.Charge{Policy: p, Key: "k", Cost: 10, Mode: mode, At: taken.At, Taken: 50})
+		d, err := storetest.TakeOne(context.Background(), s, halt.Charge{Policy: p, Key: "k", Cost: 10, Mode: mode, At: taken.At, Taken: 50})
 		if n := l.sent.Load() - before; n != sent {
 			t.Errorf("a %s was sent %d times, want %d", mode, n, sent)
 		}

@@ -91,11 +91,6 @@ func (s *Store) EnsureIndexes(ctx context.Context) error {
 	return typed(err)
 }
 
-// TakeOne decides one charge: [Store.Take] without slices.
-func (s *Store) TakeOne(ctx context.Context, c halt.Charge) (halt.Decision, error) {
-	return s.calls.TakeOne(ctx, newDocumentID(&c), c, struct{}{})
-}
-
 // Take decides the charges of cs as one call. Several charges are one transaction where MongoDB has transactions: see the
 // package's documentation.
 func (s *Store) Take(ctx context.Context, cs []halt.Charge, ds []halt.Decision) error {
@@ -103,9 +98,7 @@ func (s *Store) Take(ctx context.Context, cs []halt.Charge, ds []halt.Decision) 
 	case len(cs) == 0:
 		return nil
 	case len(cs) == 1:
-		d, err := s.TakeOne(ctx, cs[0])
-		ds[0] = d
-		return err
+		return s.calls.Take(ctx, newDocumentID(&cs[0]), cs, ds, struct{}{})
 	case len(cs) > mostCharges:
 		return &halt.StoreError{Kind: halt.ErrInvalidCharge, Cause: fmt.Errorf("halt/mongodb: a call of more than %d charges", mostCharges)}
 	}
@@ -119,9 +112,16 @@ func (s *Store) Take(ctx context.Context, cs []halt.Charge, ds []halt.Decision) 
 		return err
 	}
 	if !transactions {
-		return combine.TakeEach(ctx, s.timeout, cs, ds, s.TakeOne)
+		return combine.TakeEach(ctx, s.timeout, cs, ds, s.one)
 	}
 	return s.calls.Take(ctx, documentID{}, cs, ds, struct{}{})
+}
+
+// one is Take of one charge.
+func (s *Store) one(ctx context.Context, c halt.Charge) (halt.Decision, error) {
+	var ds [1]halt.Decision
+	err := s.Take(ctx, []halt.Charge{c}, ds[:])
+	return ds[0], err
 }
 
 // Reset forgets what key has used under p, its shadow's budget and blocks included.

@@ -20,6 +20,7 @@ import (
 
 	halt "github.com/halt-dev/halt/core"
 	"github.com/halt-dev/halt/core/algorithm"
+	"github.com/halt-dev/halt/core/storetest"
 )
 
 var _ halt.Store = (*Store)(nil)
@@ -246,7 +247,7 @@ func TestClientOptions(t *testing.T) {
 			}
 		}
 		for _, p := range []halt.Policy{p, q} {
-			if d, err := s.TakeOne(ctx, p.Charge("k", 1)); err != nil || d.Remaining != 6 {
+			if d, err := storetest.TakeOne(ctx, s, p.Charge("k", 1)); err != nil || d.Remaining != 6 {
 				t.Errorf("%s, %s: %+v, %v", name, p.Name, d, err)
 			}
 		}
