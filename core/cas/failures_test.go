@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -181,6 +182,46 @@ func TestResetConflicts(t *testing.T) {
 			t.Errorf("%d are left", d.Remaining)
 		}
 	}
+}
+
+// deaf is a register that reads in its own time, whatever becomes of the context.
+type deaf struct {
+	Register
+	loads *atomic.Int64
+	takes time.Duration
+}
+
+func (r deaf) Load(context.Context, string) (Entry, error) {
+	r.loads.Add(1)
+	time.Sleep(r.takes) //nolint:forbidigo // the bubble's clock
+	return Entry{}, nil
+}
+
+// No Reset outlives its context or the timeout, whatever the register does; and with a context that has ended it asks for nothing.
+func TestResetTimeout(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := deaf{loads: new(atomic.Int64), takes: time.Minute}
+		s := open(t, r, Options{Timeout: time.Second})
+		soon, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+		defer cancel()
+		left, leave := context.WithCancel(context.Background())
+		time.AfterFunc(20*time.Millisecond, leave)
+		for _, c := range []struct {
+			ctx  context.Context
+			took time.Duration
+			want error
+		}{
+			{left, 20 * time.Millisecond, context.Canceled}, {soon, 0, halt.ErrDeadline}, {context.Background(), time.Second, halt.ErrDeadline},
+		} {
+			begun := time.Now()
+			if err := s.Reset(c.ctx, lasting(3), "k"); !errors.Is(err, c.want) || time.Since(begun) != c.took {
+				t.Errorf("after %v: %v; want %v after %v", time.Since(begun), err, c.want, c.took)
+			}
+		}
+		if n := r.loads.Load(); n != 2 {
+			t.Errorf("%d loads", n)
+		}
+	})
 }
 
 func TestNew(t *testing.T) {

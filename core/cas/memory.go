@@ -6,8 +6,9 @@ import (
 	halt "github.com/halt-dev/halt/core"
 )
 
-// longestRemembered is the longest key that a memory holds, in bytes: its bound is a number of entries.
-const longestRemembered = 1 << 10
+// longestRemembered is the longest key that a memory holds, in bytes: its bound is a number of entries, and a caller of the store
+// may let its clients choose their keys' length. The longest of a guard's is within it, by the default prefix.
+const longestRemembered = 384
 
 // memory is what the entries of some keys were last. It has two generations: when the young one is full it becomes the old
 // one, whose entries are forgotten unless they have been used meanwhile.

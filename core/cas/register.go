@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Register is a database that can compare and swap. All methods may be called concurrently; they must heed ctx's end, and
-// keep none of the slices that they are given. What they return must stay as it is; the store does not write into it. A panic
-// of theirs becomes an error.
+// Register is a database that can compare and swap. All methods may be called concurrently; they must heed ctx's end (no caller
+// waits for one that is late, but the next calls on its key do), and keep none of the slices that they are given. What they
+// return must stay as it is; the store does not write into it. A panic of theirs becomes an error.
 //
 // Its errors reach the caller as the cause of a halt.StoreError, unless they are of one of halt's kinds already. They must
 // not tell the key.
@@ -51,7 +51,7 @@ type Swap struct {
 	Key string
 	Old Entry
 	// Value is what to replace Old by. If it equals Old's value, or both are nil, nothing is to be written: only that the
-	// entry is still Old is to be checked.
+	// entry is still Old is to be checked. It is nil in this case only: nothing is removed together with others.
 	Value []byte
 	Life  time.Duration
 }

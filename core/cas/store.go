@@ -34,7 +34,8 @@ type Options struct {
 	// Entries are kept for twice as long beyond their reset.
 	Skew time.Duration
 	// Remember is how many entries the store remembers in order to swap without reading, those used last: 0 means 65,536. Each
-	// takes about 300 bytes, its key included.
+	// takes about 300 bytes, with its key; the most is 1.3 KB. Keys over 384 bytes, the prefix and the policy included, are not
+	// remembered.
 	Remember int
 	// Clock tells the time; nil means a [Clock] of the store's own.
 	Clock func() halt.Instant

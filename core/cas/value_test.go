@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"reflect"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -93,6 +94,38 @@ func TestMemory(t *testing.T) {
 			t.Errorf("it remembers %.9s", key)
 		}
 	}
+}
+
+// What an entry takes is as documented, however long its key is and however large its state.
+func TestMemorySize(t *testing.T) {
+	const entries, most = 1 << 14, 1300
+	s := algorithm.State{At: 1 << 51, Used: 1 << 51, Window: 1 << 51, Until: 1 << 51, Counts: make([]int64, 61)}
+	for i := range s.Counts {
+		s.Counts[i] = 1 << 46
+	}
+	for _, length := range []int{longestRemembered, 1 << 10} {
+		m := new(memory)
+		m.start(entries)
+		before := heap()
+		for i := range entries {
+			key := strconv.Itoa(entries + i)
+			m.put(key+strings.Repeat("k", length-len(key)), Entry{Value: encode(nonce{}, &s)}, 10)
+		}
+		each := (heap() - before) / entries
+		t.Logf("an entry with a key of %d bytes takes %d", length, each)
+		if each > most {
+			t.Errorf("an entry with a key of %d bytes takes %d, more than %d", length, each, most)
+		}
+		runtime.KeepAlive(m)
+	}
+}
+
+// heap returns how much memory is in use.
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
 
 // What is remembered of a budget ends with it.

@@ -132,21 +132,15 @@ func (r *register) SwapAll(ctx context.Context, swaps []cas.Swap) (swapped bool,
 // action returns the part of a transaction that is one swap.
 func (r *register) action(s *cas.Swap) types.TransactWriteItem {
 	is := unchanged(s.Old, r.now())
-	switch {
-	case bytes.Equal(s.Old.Value, s.Value) && (s.Old.Value == nil) == (s.Value == nil):
+	if bytes.Equal(s.Old.Value, s.Value) && (s.Old.Value == nil) == (s.Value == nil) {
 		return types.TransactWriteItem{ConditionCheck: &types.ConditionCheck{
 			TableName: &r.table, Key: keyOf(s.Key), ConditionExpression: &is.expression, ExpressionAttributeValues: is.values,
 		}}
-	case s.Value == nil:
-		return types.TransactWriteItem{Delete: &types.Delete{
-			TableName: &r.table, Key: keyOf(s.Key), ConditionExpression: &is.expression, ExpressionAttributeValues: is.values,
-		}}
-	default:
-		return types.TransactWriteItem{Put: &types.Put{
-			TableName: &r.table, Item: itemOf(s.Key, s.Value, r.now(), s.Life),
-			ConditionExpression: &is.expression, ExpressionAttributeValues: is.values,
-		}}
 	}
+	return types.TransactWriteItem{Put: &types.Put{
+		TableName: &r.table, Item: itemOf(s.Key, s.Value, r.now(), s.Life),
+		ConditionExpression: &is.expression, ExpressionAttributeValues: is.values,
+	}}
 }
 
 // Ahead returns how far DynamoDB's clock is ahead of this process's, as far as the Date of its answers shows.

@@ -29,17 +29,17 @@ type Options struct {
 	// that takes longer returns an error that matches halt.ErrDeadline; it is then unknown whether it was spent.
 	Timeout time.Duration
 	// Remember is how many budgets the store remembers in order to write without reading first, those used last: 0 means 65,536.
-	// Each takes about 300 bytes of memory. The next decision on one that is forgotten costs a write unit more, unless the time of
-	// its item is over.
+	// Each takes about 300 bytes of memory, 1.3 KB at most. The next decision on one that is forgotten costs a write unit more,
+	// unless the time of its item is over. Storage keys over 384 bytes are not remembered.
 	Remember int
 }
 
-// Store is a [halt.Store] in a table of DynamoDB. It is safe for concurrent use by any number of goroutines and processes. See
-// the package's documentation for what it promises.
+// Store is a [halt.Store] in a table of DynamoDB, made by [New]. It is safe for concurrent use by any number of goroutines and
+// processes. See the package's documentation for what it promises.
 //
 // It starts goroutines only while calls are on their way, or were a moment ago, and needs no closing. The client stays the
 // caller's.
-type Store struct{ *cas.Store }
+type Store struct{ store *cas.Store }
 
 // New returns a store in the table, which must be as [CreateTable] makes it. It sends nothing.
 func New(client Client, table string, o *Options) (*Store, error) {
@@ -62,10 +62,23 @@ func open(client Client, table string, o *Options, clock func() halt.Instant) (*
 		return nil, errors.New("halt/dynamodb: Options.Prefix must not begin with a " + hashMark)
 	}
 	s, err := cas.New(&register{client: client, table: table, clock: clock}, &cas.Options{
-		Name: "dynamodb", Prefix: opts.Prefix, Timeout: opts.Timeout, Remember: opts.Remember, Clock: clock,
+		Prefix: opts.Prefix, Timeout: opts.Timeout, Remember: opts.Remember, Clock: clock,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("halt/dynamodb: %w", err)
 	}
 	return &Store{s}, nil
+}
+
+// Name returns "dynamodb", for telemetry.
+func (s *Store) Name() string { return "dynamodb" }
+
+// Take decides the charges of cs as one call: one item by a conditional write, several by a transaction, which is one step.
+func (s *Store) Take(ctx context.Context, cs []halt.Charge, ds []halt.Decision) error {
+	return s.store.Take(ctx, cs, ds)
+}
+
+// Reset forgets what key has used under p, its shadow's budget and blocks included.
+func (s *Store) Reset(ctx context.Context, p halt.Policy, key string) error {
+	return s.store.Reset(ctx, p, key)
 }

@@ -145,7 +145,8 @@ func (c *conn) board() {
 	c.asked, c.unsent = asked, len(asked)
 }
 
-// start sends x, or will as soon as there is a connection. It returns why not if the connection has ended.
+// start sends x, or will as soon as there is a connection. It returns why not if the connection has ended. It may write for others
+// too, so it has a whole Timeout for that, whatever becomes of the caller: a write that is broken off ends the connection.
 func (c *conn) start(x *exchange) error {
 	c.mu.Lock()
 	if c.err != nil {

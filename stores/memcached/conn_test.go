@@ -194,3 +194,91 @@ func TestSlowClose(t *testing.T) {
 		}
 	})
 }
+
+// A Reset ends with its context although it writes by itself, and writing takes longer than that.
+func TestSlowWrite(t *testing.T) {
+	withPipes(t, func(t *testing.T, p *pipes) {
+		var c *held
+		p.wrap = func(n net.Conn) net.Conn {
+			c = &held{Conn: n}
+			return c
+		}
+		s, err := New([]string{"a:1"}, &Options{Timeout: moment, Dial: p.dial})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if err := s.Reset(t.Context(), lasting(1), "k"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		slow := make(chan struct{})
+		defer close(slow)
+		c.write = slow
+		ctx, cancel := context.WithTimeout(t.Context(), moment/10)
+		defer cancel()
+		begun := time.Now()
+		err = s.Reset(ctx, lasting(1), "k")
+		if took := time.Since(begun); !errors.Is(err, halt.ErrDeadline) || took != moment/10 {
+			t.Errorf("after %v: %v", took, err)
+		}
+	})
+}
+
+// A set that is acknowledged without the number of the entry, as Memcached 1.6.20 does, costs the next one a reading. It is never
+// taken for the first one, which would put back what Memcached has forgotten or others have removed.
+func TestNoNumber(t *testing.T) {
+	const get, create, replace, remove = "mg k c v\r\n", "ms k 3 ME c T61\r\n", "ms k 3 C7 c T61\r\n", "md k C7\r\n"
+	for _, done := range []string{"HD\r\n", "HD s3\r\n", "HD c0\r\n"} {
+		withPipes(t, func(t *testing.T, p *pipes) {
+			p.dated.Store(true)
+			r := &register{servers: []*server{p.server}, clock: p.clock}
+			there := "EN\r\n"
+			sent := ""
+			p.play = func(line string, w io.Writer) {
+				answer := map[string]string{get: there, create: done, replace: done, remove: "HD\r\n"}[line]
+				if answer != "" { // a value's line has none
+					sent += line
+					_, _ = io.WriteString(w, answer)
+				}
+			}
+			swap := func(old cas.Entry, value []byte) cas.Result {
+				t.Helper()
+				sent = ""
+				res, err := r.CompareAndSwap(t.Context(), "k", old, value, time.Minute)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return res
+			}
+			is := func(res cas.Result, value string) cas.Entry {
+				t.Helper()
+				if !res.Swapped {
+					t.Fatalf("%+v", res)
+				}
+				return cas.Entry{Value: []byte(value), Version: res.Entry.Version, Epoch: res.Entry.Epoch}
+			}
+			one := is(swap(cas.Entry{}, []byte("one")), "one")
+			for _, value := range [][]byte{[]byte("two"), nil} {
+				there = "EN\r\n"
+				if res := swap(one, value); res.Swapped || !res.Found || res.Entry.Value != nil || sent != get {
+					t.Errorf("%q: an entry that is gone, for %q: %+v by %q", done, value, res, sent)
+				}
+				there = "VA 3 c7\r\nnew\r\n"
+				if res := swap(one, value); res.Swapped || !res.Found || string(res.Entry.Value) != "new" || sent != get {
+					t.Errorf("%q: an entry that others replaced, for %q: %+v by %q", done, value, res, sent)
+				}
+			}
+			there = "VA 3 c7\r\none\r\n"
+			two := is(swap(one, []byte("two")), "two")
+			if want := get + replace + get; sent != want {
+				t.Errorf("%q: replaced by %q, want %q", done, sent, want)
+			}
+			there = "VA 3 c7\r\ntwo\r\n"
+			is(swap(two, nil), "")
+			if want := get + remove; sent != want {
+				t.Errorf("%q: removed by %q, want %q", done, sent, want)
+			}
+		})
+	}
+}

@@ -6,8 +6,9 @@
 //	defer store.Close()
 //	limiter := halt.New(store, nil)
 //
-// It is tested with Memcached 1.6.18 and needs the meta commands as they are there. It brings no driver along, but speaks them
-// itself, on two connections to each server, on which many questions are under way at once. The usual Go client
+// It needs Memcached 1.6.18 or later, and is tested with that: older ones have other meta commands, or wrong ones. It brings no
+// driver along, but speaks them itself, on two connections to each server, on which many questions are under way at once. The
+// usual Go client
 // (bradfitz/gomemcache) needs two round trips to compare and swap, a gets and a cas, because the commands that it speaks do not
 // tell the number of the entry that was written; the meta commands do, so the next write needs no reading. Those numbers start
 // again when a server does, and are worth something on one connection only: the clients that speak meta commands do not tell on
@@ -17,8 +18,9 @@
 //
 // It is package cas over Memcached: this process decides, and writes the new state if the entry is still the one that it
 // decided upon. Calls of this process that wait for the same key at the same time are one write. A key that one process uses
-// costs one round trip for each decision; where others have written meanwhile it is two more, and a refusal is one that only
-// reads. If too many write the same key at the same time, a call ends with an error that matches halt.ErrContention.
+// costs one round trip for each decision: an admission's writes, a refusal's only reads. Where others have written meanwhile it
+// is one or two more. If too many write the same key at the same time, a call ends with an error that matches
+// halt.ErrContention.
 //
 // The charges of a call of several are decided one by one, as halt.TakeEach does: it may refuse falsely under contention, and
 // never admits more than the policies do. Put the most specific key first and shared ones last.

@@ -16,7 +16,8 @@ import (
 // write, and tell the number of the new one, so that the next swap needs no reading.
 //
 // These numbers start again at 1 when a server does, so one is worth something only on the connection on which it was learned:
-// that ends with the server. An Entry's Epoch is its connection; after a change of connection the value is compared instead.
+// that ends with the server. An Entry's Epoch is its connection. After a change of connection the value is compared instead, and so
+// it is after a set whose answer told no number: Memcached 1.6.20 forgets to.
 //
 // What was read and not written from here is what others write, too. So a swap of it asks in the same breath what is there,
 // and needs no reading if others were first again: else those who write without reading would always be faster.
@@ -80,26 +81,9 @@ func (r *register) CompareAndSwap(
 		return cas.Result{Found: true, Entry: now}, nil
 	}
 	for {
-		x := v.newExchange()
-		switch {
-		case value == nil:
-			x.remove(key, old.Version)
-		case old.Value == nil:
-			x.set(key, 0, value, r.expiry(v, life))
-		default:
-			x.set(key, old.Version, value, r.expiry(v, life))
-		}
-		if value != nil && (old.Value == nil || old.Epoch&others != 0) {
-			x.want = 2
-			x.get(key)
-		}
-		err := v.do(ctx, h, x, old.Epoch&^others)
-		if err == nil {
-			defer x.release()
-			return x.result()
-		}
-		if !errors.Is(err, errEpoch) {
-			return cas.Result{}, err
+		res, err := v.swap(ctx, h, key, old, value, r.expiry(v, life))
+		if !errors.Is(err, errNumber) {
+			return res, err
 		}
 		now, err := v.load(ctx, h, key)
 		switch {
@@ -110,6 +94,29 @@ func (r *register) CompareAndSwap(
 		}
 		old = now // by its number on this connection
 	}
+}
+
+// swap sends a swap of one of Memcached's keys once. Its error is errNumber's, and nothing was sent, if the entry's number is not
+// known here.
+func (v *server) swap(ctx context.Context, h uint64, key string, old cas.Entry, value []byte, expiry int64) (cas.Result, error) {
+	if old.Value != nil && old.Version == 0 { // not told; without one a set would be taken for the first
+		return cas.Result{}, errNumber
+	}
+	x := v.newExchange()
+	if value == nil {
+		x.remove(key, old.Version)
+	} else {
+		x.set(key, old.Version, value, expiry)
+	}
+	if value != nil && (old.Value == nil || old.Epoch&others != 0) {
+		x.want = 2
+		x.get(key)
+	}
+	if err := v.do(ctx, h, x, old.Epoch&^others); err != nil {
+		return cas.Result{}, err
+	}
+	defer x.release()
+	return x.result()
 }
 
 // get appends a get of the key's value and number.

@@ -41,8 +41,8 @@ func newServer(name string, o *Options, clock func() halt.Instant) *server {
 // The errors of what was not sent.
 var (
 	errClosed = errors.New("halt/memcached: the store is closed")
-	// errEpoch: the connection is another one.
-	errEpoch = errors.New("halt/memcached: another connection")
+	// errNumber: an entry's number is of another connection, or was not told.
+	errNumber = errors.New("halt/memcached: the number of the entry is not known")
 )
 
 // typed returns an error of the network as one of halt's kinds, if it is one.
@@ -60,7 +60,7 @@ func (v *server) do(ctx context.Context, h uint64, x *exchange, epoch uint64) er
 	for again := false; ; again = true {
 		c, err := v.conn(int(h % lanes))
 		if err == nil && epoch != 0 && c.epoch != epoch {
-			err = errEpoch
+			err = errNumber
 		}
 		if err == nil {
 			x.epoch = c.epoch

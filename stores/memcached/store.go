@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	halt "github.com/halt-dev/halt/core"
 	"github.com/halt-dev/halt/core/cas"
 )
 
@@ -30,17 +31,17 @@ type Options struct {
 	// Skew is how far the clocks of the processes may be off: 0 means 3 s, the most are 5 s. See the package's documentation.
 	Skew time.Duration
 	// Remember is how many entries the store remembers in order to write without reading, those used last: 0 means 65,536. Each
-	// takes about 300 bytes.
+	// takes about 300 bytes, 1.3 KB at most. Storage keys over 384 bytes are not remembered: a decision on one is two round trips.
 	Remember int
 	// Dial connects to a server, by TLS for example; nil means a net.Dialer's DialContext. The network is "tcp", or "unix" if
 	// the server's address has a slash.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// Store is a [halt.Store] in Memcached. It is safe for concurrent use by any number of goroutines and processes. See the
-// package's documentation for what it promises and what Memcached forgets.
+// Store is a [halt.Store] in Memcached, made by [New]. It is safe for concurrent use by any number of goroutines and processes.
+// See the package's documentation for what it promises and what Memcached forgets.
 type Store struct {
-	*cas.Store
+	store    *cas.Store
 	register *register
 }
 
@@ -59,12 +60,12 @@ func New(servers []string, o *Options) (*Store, error) {
 	clock := cas.NewClock()
 	r := newRegister(servers, &opts, clock.Now)
 	s, err := cas.New(r, &cas.Options{
-		Name: "memcached", Prefix: opts.Prefix, Timeout: opts.Timeout, Skew: opts.Skew, Remember: opts.Remember, Clock: clock.Now,
+		Prefix: opts.Prefix, Timeout: opts.Timeout, Skew: opts.Skew, Remember: opts.Remember, Clock: clock.Now,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &Store{Store: s, register: r}, nil
+	return &Store{store: s, register: r}, nil
 }
 
 // complete fills in the defaults, and returns an error that names all that is wrong, but for what package cas checks.
@@ -110,6 +111,19 @@ func reachable(name string) bool {
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	return err == nil && n > 0
+}
+
+// Name returns "memcached", for telemetry.
+func (s *Store) Name() string { return "memcached" }
+
+// Take decides the charges of cs as one call: several of them one by one, as halt.TakeEach does.
+func (s *Store) Take(ctx context.Context, cs []halt.Charge, ds []halt.Decision) error {
+	return s.store.Take(ctx, cs, ds)
+}
+
+// Reset forgets what key has used under p, its shadow's budget and blocks included.
+func (s *Store) Reset(ctx context.Context, p halt.Policy, key string) error {
+	return s.store.Reset(ctx, p, key)
 }
 
 // Close closes the connections. What is under way fails, and so does every later call.

@@ -354,9 +354,6 @@ var mutants = []mutant{
 	{name: "ignores checks of nothing", by: []string{"SwapAllChecks"}, flaw: swapping(func(swaps []cas.Swap) []cas.Swap {
 		return slices.DeleteFunc(slices.Clone(swaps), func(w cas.Swap) bool { return w.Value == nil && w.Old.Value == nil })
 	})},
-	{name: "ignores removals", by: []string{"SwapAll", "SwapAllMost"}, flaw: swapping(func(swaps []cas.Swap) []cas.Swap {
-		return slices.DeleteFunc(slices.Clone(swaps), func(w cas.Swap) bool { return w.Value == nil })
-	})},
 	{name: "swaps the first 25", by: []string{"SwapAllMost"}, flaw: swapping(func(swaps []cas.Swap) []cas.Swap { return swaps[:min(len(swaps), 25)] })},
 	{name: "sorts the caller's swaps", by: []string{"SwapAll", "SwapAllNone"}, flaw: flaw{
 		swapAll: func(r *register, ctx context.Context, swaps []cas.Swap) (bool, error) {
