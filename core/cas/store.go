@@ -113,13 +113,6 @@ func (o *Options) complete() error {
 // Name returns [Options].Name, for telemetry.
 func (s *Store) Name() string { return s.o.Name }
 
-// one is Take of one charge.
-func (s *Store) one(ctx context.Context, c halt.Charge) (d halt.Decision, err error) {
-	ds := [1]halt.Decision{}
-	err = s.Take(ctx, []halt.Charge{c}, ds[:])
-	return ds[0], err
-}
-
 // together is the queue of the calls of several charges. No storage key is empty.
 const together = ""
 
@@ -132,7 +125,7 @@ func (s *Store) Take(ctx context.Context, cs []halt.Charge, ds []halt.Decision) 
 	case len(cs) == 1:
 		return s.combiner.Take(ctx, halt.StorageKey(s.o.Prefix, cs[0]), cs, ds, struct{}{})
 	case s.several == nil:
-		return combine.TakeEach(ctx, s.o.Timeout, cs, ds, s.one)
+		return combine.TakeEach(ctx, s.o.Timeout, cs, ds, s.Take)
 	}
 	return s.combiner.Take(ctx, together, cs, ds, struct{}{})
 }

@@ -9,15 +9,16 @@ import (
 
 // TakeEach is halt.TakeEach within a time, for stores that decide the charges of a call one after the other. It returns when
 // the call is decided, when ctx ends, or after the timeout, with an error that matches halt.ErrDeadline; what has to be given
-// back is given back even then. one may be called after it has returned; if it panics before that, the caller gets the panic.
+// back is given back even then. take decides them, one at a time. It may be called after TakeEach has returned; if it panics before
+// that, the caller gets the panic.
 func TakeEach(ctx context.Context, timeout time.Duration, cs []halt.Charge, ds []halt.Decision,
-	one func(context.Context, halt.Charge) (halt.Decision, error),
+	take func(context.Context, []halt.Charge, []halt.Decision) error,
 ) error {
 	if err := ctx.Err(); err != nil {
 		return ended(err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
-	own := append([]halt.Charge(nil), cs...) // the caller's may have another use by the time that one sees them
+	own := append([]halt.Charge(nil), cs...) // the caller's may have another use by the time that take sees them
 	decided := make([]halt.Decision, len(cs))
 	done := make(chan outcome, 1)
 	go func() {
@@ -27,7 +28,11 @@ func TakeEach(ctx context.Context, timeout time.Duration, cs []halt.Charge, ds [
 			o.panicked = recover()
 			done <- o
 		}()
-		o.err = halt.TakeEach(ctx, own, decided, one)
+		o.err = halt.TakeEach(ctx, own, decided, func(ctx context.Context, c halt.Charge) (halt.Decision, error) {
+			var ds [1]halt.Decision
+			err := take(ctx, []halt.Charge{c}, ds[:])
+			return ds[0], err
+		})
 	}()
 	var o outcome
 	select {

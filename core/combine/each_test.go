@@ -16,7 +16,7 @@ func TestTakeEachPanics(t *testing.T) {
 		}
 	}()
 	cs := []halt.Charge{policy.Charge("k", 1), policy.Charge("l", 1)}
-	err := TakeEach(t.Context(), time.Minute, cs, make([]halt.Decision, 2), func(context.Context, halt.Charge) (halt.Decision, error) {
+	err := TakeEach(t.Context(), time.Minute, cs, make([]halt.Decision, 2), func(context.Context, []halt.Charge, []halt.Decision) error {
 		panic("a driver's bug")
 	})
 	t.Errorf("it returned %v", err)

@@ -112,16 +112,9 @@ func (s *Store) Take(ctx context.Context, cs []halt.Charge, ds []halt.Decision) 
 		return err
 	}
 	if !transactions {
-		return combine.TakeEach(ctx, s.timeout, cs, ds, s.one)
+		return combine.TakeEach(ctx, s.timeout, cs, ds, s.Take)
 	}
 	return s.calls.Take(ctx, documentID{}, cs, ds, struct{}{})
-}
-
-// one is Take of one charge.
-func (s *Store) one(ctx context.Context, c halt.Charge) (halt.Decision, error) {
-	var ds [1]halt.Decision
-	err := s.Take(ctx, []halt.Charge{c}, ds[:])
-	return ds[0], err
 }
 
 // Reset forgets what key has used under p, its shadow's budget and blocks included.
