@@ -26,19 +26,21 @@ func patientIn(schema string) *Options {
 	return &o
 }
 
-// The suite, in PostgreSQL's own time.
+// The suite, in PostgreSQL's own time, by a role that has no more rights than a service needs.
 func TestPool(t *testing.T) {
 	schema := schemaName(t)
-	pool := connect(t, dsn)
-	storetest.Run(t, harness(pool, schema, func(testing.TB) *Store { return open(t, pool, patientIn(schema)) }))
+	admin := connect(t, dsn)
+	pool := connect(t, dsn, service(t, admin, schema))
+	storetest.Run(t, harness(admin, schema, func(testing.TB) *Store { return open(t, pool, patientIn(schema)) }))
 }
 
 // The suite once more, with a clock that the tests set.
 func TestPoolClock(t *testing.T) {
 	schema := schemaName(t)
-	pool := connect(t, dsn)
+	admin := connect(t, dsn)
+	pool := connect(t, dsn, service(t, admin, schema))
 	var clock *storetest.Clock
-	h := harness(pool, schema, func(tb testing.TB) *Store {
+	h := harness(admin, schema, func(tb testing.TB) *Store {
 		if name := tb.Name(); strings.HasSuffix(name, "/ManyKeys") || strings.HasSuffix(name, "/ConcurrentKeys") {
 			tb.Skip("TestPool has it, and the clock makes no difference to it")
 		}

@@ -94,10 +94,9 @@ func ExampleSchema() {
 		}
 	}
 	// Output:
-	// CREATE SCHEMA IF NOT EXISTS "limits";
 	// CREATE TABLE IF NOT EXISTS "limits".version (
 	// CREATE UNLOGGED TABLE IF NOT EXISTS "limits".budgets (
 	// CREATE OR REPLACE FUNCTION "limits".decide_1(
-	// CREATE OR REPLACE FUNCTION "limits".reset_1(keys bytea[]) RETURNS void
+	// CREATE OR REPLACE FUNCTION "limits".reset_1(keys bytea[], patience integer, careful boolean) RETURNS text
 	// CREATE OR REPLACE FUNCTION "limits".sweep_1(page bigint, pages integer) RETURNS text
 }

@@ -152,13 +152,16 @@ func TestLeave(t *testing.T) {
 	connections := pool.Stat().NewConnsCount()
 	ctx, cancel := context.WithCancel(context.Background())
 	errs := make(chan error)
-	for range 20 {
-		go func() {
-			_, err := storetest.TakeOne(ctx, s, p.Charge("k", 1))
-			errs <- err
-		}()
+	takeOne := func() { _, err := storetest.TakeOne(ctx, s, p.Charge("k", 1)); errs <- err }
+	reset := func() { errs <- s.Reset(ctx, p, "k") }
+	go takeOne()
+	eventually(t, "a Take waits for the row", func() bool { return waiting(t, s, pool) > 0 })
+	go reset()
+	eventually(t, "a Reset waits for the row", func() bool { return waiting(t, s, pool) > 1 })
+	for range 9 { // who wait for their turn
+		go takeOne()
+		go reset()
 	}
-	eventually(t, "a call waits for the row", func() bool { return waiting(t, s, pool) > 0 })
 	cancel()
 	for range 20 {
 		if err := <-errs; !errors.Is(err, context.Canceled) {
@@ -170,8 +173,12 @@ func TestLeave(t *testing.T) {
 	if n := pool.Stat().NewConnsCount() - connections; n > 0 {
 		t.Errorf("20 callers who left opened %d connections", n)
 	}
-	if _, err := storetest.TakeOne(ctx, s, p.Charge("k", 1)); !errors.Is(err, context.Canceled) {
-		t.Errorf("with a context that has ended: %v", err)
+	_, taken := storetest.TakeOne(ctx, s, p.Charge("k", 1))
+	_, swept := s.Sweep(ctx)
+	for what, err := range map[string]error{"Take": taken, "Reset": s.Reset(ctx, p, "k"), "Sweep": swept} {
+		if halt.ErrorKind(err) != "canceled" {
+			t.Errorf("a %s with a context that has ended: %v", what, err)
+		}
 	}
 }
 
@@ -209,7 +216,7 @@ func fill(t *testing.T, pool *pgxpool.Pool) {
 func waiting(t *testing.T, s *Store, pool *pgxpool.Pool) (n int) {
 	t.Helper()
 	err := pool.QueryRow(context.Background(),
-		"SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%'||$1||'%'", s.schemaOf(t)+`".decide`).Scan(&n)
+		"SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%'||$1||'%'", s.schemaOf(t)+`".`).Scan(&n)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -266,6 +273,85 @@ func TestLockedRow(t *testing.T) {
 			}
 			if n := pool.Stat().NewConnsCount() - connections; n > 0 {
 				t.Errorf("%d connections were opened", n)
+			}
+		})
+	}
+}
+
+// A Reset of a row that another transaction keeps locked fails as a call does, however many there are: they cost no connection,
+// and neither calls nor Resets on other keys fail.
+func TestResetOfLockedRow(t *testing.T) {
+	t.Parallel() // it waits nearly all the time
+	s, pool := newStore(t, &Options{Timeout: 4 * time.Second}, func(c *pgxpool.Config) { c.MaxConns = 2 })
+	p := lasting(1000)
+	admin := connect(t, dsn)
+	unlock := lock(t, s, admin, p.Charge("locked", 1))
+	take(t, s, p.Charge("other", 1))
+	fill(t, pool)
+	before := pool.Stat()
+	var wg sync.WaitGroup
+	for range 40 {
+		wg.Go(func() {
+			if err := s.Reset(context.Background(), p, "locked"); !errors.Is(err, halt.ErrContention) {
+				t.Errorf("a Reset: %v", err)
+			}
+		})
+	}
+	eventually(t, "a Reset waits for the row", func() bool { return waiting(t, s, admin) > 0 })
+	for i := range 30 {
+		wg.Go(func() {
+			if _, err := storetest.TakeOne(context.Background(), s, p.Charge(fmt.Sprint("beside", i), 1)); err != nil {
+				t.Errorf("a Take beside it: %v", err)
+			}
+		})
+	}
+	wg.Go(func() {
+		if err := s.Reset(context.Background(), p, "other"); err != nil {
+			t.Errorf("a Reset beside it: %v", err)
+		}
+	})
+	wg.Wait()
+	if n := pool.Stat().NewConnsCount() - before.NewConnsCount(); n > 0 {
+		t.Errorf("%d connections were opened", n)
+	}
+	unlock()
+	if err := s.Reset(t.Context(), p, "locked"); err != nil {
+		t.Error(err)
+	}
+	for _, key := range []string{"locked", "other"} {
+		if d := take(t, s, p.Charge(key, 0)); d.Remaining != 1000 {
+			t.Errorf("after a Reset of %s %d are left, of 1000", key, d.Remaining)
+		}
+	}
+}
+
+// Takes and Resets have no more than InFlight connections in use at once, batched or not, their sweeping included: in a pool of so
+// many, nobody waits for one.
+func TestInFlight(t *testing.T) {
+	for _, batch := range []int{0, 1} {
+		t.Run(fmt.Sprintf("MaxBatch=%d", batch), func(t *testing.T) {
+			o := patient
+			o.MaxBatch, o.InFlight, o.SweepEvery = batch, 3, time.Nanosecond
+			s, pool := newStore(t, &o, func(c *pgxpool.Config) { c.MaxConns = 3 })
+			fill(t, pool)
+			before, p := pool.Stat().EmptyAcquireCount(), lasting(1000)
+			var wg sync.WaitGroup
+			for i := range 200 {
+				wg.Go(func() {
+					key, err := fmt.Sprint(i%20), error(nil)
+					if i%4 == 0 {
+						err = s.Reset(context.Background(), p, key)
+					} else {
+						_, err = storetest.TakeOne(context.Background(), s, p.Charge(key, 1))
+					}
+					if err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			if n := pool.Stat().EmptyAcquireCount() - before; n > 0 {
+				t.Errorf("%d statements found no free connection among %d", n, o.InFlight)
 			}
 		})
 	}

@@ -28,8 +28,8 @@ var ErrNewer = errors.New("halt/postgres: the schema in the database is newer th
 // it is there already, so that every process may call it when it starts; any number at once do the work once. See [Options]
 // for the schema's name, and for what an unlogged table is.
 //
-// It needs the right to create a schema in the database, or, if the schema exists, to create objects in it; and only the
-// right to use it if there is nothing to do. Who runs it owns what it makes.
+// It needs the right to create a schema in the database, or, if the schema exists, to use it and to create objects in it; and
+// only the right to use it if there is nothing to do. Who runs it owns what it makes.
 func Migrate(ctx context.Context, db DB, o *Options) error {
 	if missing(db) {
 		return errors.New("halt/postgres: Migrate needs a pool or a connection")
@@ -46,7 +46,7 @@ func MigrateSQL(ctx context.Context, db *sql.DB, o *Options) error {
 }
 
 // Schema returns the statements that [Migrate] runs in an empty database, for those who migrate their databases by tools of
-// their own. Running them again does no harm. They belong in one transaction.
+// their own. Running them again does no harm. They belong in one transaction, and need the same rights.
 func Schema(o *Options) (string, error) {
 	opts, err := o.complete()
 	if err != nil {
@@ -78,14 +78,7 @@ func migrate(ctx context.Context, db database, o *Options) error {
 		if err != nil || have == version {
 			return err
 		}
-		exists, err := q.query(ctx, "SELECT (to_regnamespace($1::text) IS NOT NULL)::text", opts.quoted())
-		if err != nil {
-			return fmt.Errorf("halt/postgres: migrating: %w", err)
-		}
 		for _, s := range opts.statements(have) {
-			if strings.HasPrefix(s, "CREATE SCHEMA") && exists == "true" {
-				continue // which needs no right to create one
-			}
 			if _, err := q.query(ctx, s); err != nil {
 				return fmt.Errorf("halt/postgres: migrating: %w", err)
 			}

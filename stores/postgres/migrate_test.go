@@ -125,17 +125,56 @@ func TestUnlogged(t *testing.T) {
 	}
 }
 
+// role makes a role that has only what is granted, and returns what makes a pool that role's.
+func role(tb testing.TB, admin *pgxpool.Pool, name string, grants ...string) func(*pgxpool.Config) {
+	tb.Helper()
+	run(tb, admin, "CREATE ROLE "+name+" LOGIN PASSWORD 'secret'")
+	tb.Cleanup(func() { run(tb, admin, "DROP OWNED BY "+name+" CASCADE", "DROP ROLE "+name) })
+	run(tb, admin, grants...)
+	return func(c *pgxpool.Config) { c.ConnConfig.User, c.ConnConfig.Password = name, "secret" }
+}
+
+// service makes the schema and the roles that the documentation describes: one which owns the schema and has migrated it, and
+// a service's. It returns what makes a pool the service's.
+func service(tb testing.TB, admin *pgxpool.Pool, schema string) func(*pgxpool.Config) {
+	tb.Helper()
+	owner, app := schema+"_owner", schema+"_app"
+	migrating := connect(tb, dsn, role(tb, admin, owner, "CREATE SCHEMA "+schema+" AUTHORIZATION "+owner))
+	open(tb, migrating, patientIn(schema))
+	return role(tb, admin, app, "GRANT USAGE ON SCHEMA "+schema+" TO "+app, "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA "+schema+" TO "+app)
+}
+
+// Who may use a schema and create in it can make all that is in it, by Migrate or by the statements of Schema, though not a schema.
+func TestMigratingRole(t *testing.T) {
+	admin := connect(t, dsn)
+	for _, how := range []string{"Migrate", "Schema"} {
+		o := patientIn(schemaName(t))
+		name := o.Schema + "_creator"
+		run(t, admin, "CREATE SCHEMA "+o.Schema)
+		pool := connect(t, dsn, role(t, admin, name, "GRANT USAGE, CREATE ON SCHEMA "+o.Schema+" TO "+name))
+		if how == "Schema" {
+			text, err := Schema(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			run(t, pool, text, text)
+		}
+		if d := take(t, open(t, pool, o), lasting(5).Charge("k", 1)); d.Remaining != 4 {
+			t.Errorf("by %s: %+v", how, d)
+		}
+		_, err := pool.Exec(t.Context(), "CREATE SCHEMA "+o.Schema+"_more")
+		var reply *pgconn.PgError
+		if !errors.As(err, &reply) || reply.Code != "42501" {
+			t.Errorf("the role may create schemas: %v", err)
+		}
+	}
+}
+
 // The role that the documentation describes can do all that a store does, and nothing else.
 func TestRole(t *testing.T) {
 	admin := connect(t, dsn)
 	o := patientIn(schemaName(t))
-	open(t, admin, o)
-	role := o.Schema + "_app"
-	run(t, admin, "CREATE ROLE "+role+" LOGIN PASSWORD 'secret'",
-		"GRANT USAGE ON SCHEMA "+o.Schema+" TO "+role,
-		"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA "+o.Schema+" TO "+role)
-	t.Cleanup(func() { run(t, admin, "DROP OWNED BY "+role, "DROP ROLE "+role) })
-	pool := connect(t, dsn, func(c *pgxpool.Config) { c.ConnConfig.User, c.ConnConfig.Password = role, "secret" })
+	pool := connect(t, dsn, service(t, admin, o.Schema))
 	agrees(t, open(t, pool, o), admin) // Migrate has nothing to do
 	for _, statement := range []string{
 		"SELECT * FROM {}.budgets", "DELETE FROM {}.budgets", "UPDATE {}.version SET version = 2", "CREATE TABLE {}.mine ()",
@@ -149,9 +188,7 @@ func TestRole(t *testing.T) {
 	}
 	// Others may not even call the functions.
 	other := o.Schema + "_other"
-	run(t, admin, "CREATE ROLE "+other+" LOGIN PASSWORD 'secret'", "GRANT USAGE ON SCHEMA "+o.Schema+" TO "+other)
-	t.Cleanup(func() { run(t, admin, "DROP OWNED BY "+other, "DROP ROLE "+other) })
-	stranger, err := New(connect(t, dsn, func(c *pgxpool.Config) { c.ConnConfig.User, c.ConnConfig.Password = other, "secret" }), o)
+	stranger, err := New(connect(t, dsn, role(t, admin, other, "GRANT USAGE ON SCHEMA "+o.Schema+" TO "+other)), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,10 +206,7 @@ func TestRole(t *testing.T) {
 		}
 	}
 	// Nor does a search_path of the caller's change whom they talk to.
-	evil := connect(t, dsn, func(c *pgxpool.Config) {
-		c.ConnConfig.User, c.ConnConfig.Password = role, "secret"
-	})
-	conn, err := evil.Acquire(t.Context())
+	conn, err := pool.Acquire(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,10 +29,10 @@ type Options struct {
 	// error that matches halt.ErrDeadline; it is then unknown whether it was spent.
 	Timeout time.Duration
 	// MaxBatch is how many calls go to PostgreSQL in one statement at most: 0 means 128, the most are 4000. 1 turns batching
-	// off: each call is sent at once.
+	// off: each call has a statement of its own, and InFlight is how many calls are on their way at once.
 	MaxBatch int
 	// InFlight is how many batches may be on their way at once, each on a connection of its own: 0 means 2. While they are,
-	// calls wait and form the next batch. A single connection has one call at a time, whatever this says.
+	// calls wait, Resets too, and form the next batch. A single connection has one call at a time, whatever this says.
 	InFlight int
 	// SweepEvery, if not 0, makes traffic remove dead rows: when a batch has been answered and the last time was so long ago,
 	// its connection looks through the next 16 pages of the table, which are about 1000 rows. 0: only Sweep removes any.

@@ -57,7 +57,7 @@ func (c *lossyConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// A Credit or a Debit whose reply is lost runs once and is an error; a Take is repeated once.
+// A Credit or a Debit whose reply is lost runs once and is an error; a Take or a Reset is repeated once.
 func TestLostReply(t *testing.T) {
 	l := new(lossy)
 	s, _ := newStore(t, &patient, l.use)
@@ -88,6 +88,13 @@ func TestLostReply(t *testing.T) {
 		if d := take(t, s, p.Charge("k", 0)); d.Remaining != c.left {
 			t.Errorf("after a %s of 10 whose reply was lost, %d are left, want %d", c.mode, d.Remaining, c.left)
 		}
+	}
+	l.armed.Store(true)
+	if err := s.Reset(context.Background(), p, "k"); err != nil || l.armed.Load() {
+		t.Errorf("a Reset whose reply is lost: %v", err)
+	}
+	if d := take(t, s, p.Charge("k", 0)); d.Remaining != 100 {
+		t.Errorf("after a Reset whose reply was lost, %d are left, not 100", d.Remaining)
 	}
 }
 

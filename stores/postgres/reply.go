@@ -34,6 +34,22 @@ func (r *request) decide(s *Store, answer string, again []*entry) ([]*entry, err
 	if got != admitted {
 		return again, errReply
 	}
+	return r.answer(again), nil
+}
+
+// forget answers the request's Resets from the function's marks, one for each key, as decide does.
+func (r *request) forget(marks string, again []*entry) ([]*entry, error) {
+	if len(marks) != len(r.order) {
+		return again, errReply
+	}
+	for rank, i := range r.order {
+		r.keys[i].mark = marks[rank]
+	}
+	return r.answer(again), nil
+}
+
+// answer answers the calls by the marks of their keys, but for those that are to be sent again, which it appends to again.
+func (r *request) answer(again []*entry) []*entry {
 	for _, e := range r.entries {
 		switch mark := r.worst(e); {
 		case mark == markCorrupt:
@@ -52,7 +68,7 @@ func (r *request) decide(s *Store, answer string, again []*entry) ([]*entry, err
 			e.answer(nil)
 		}
 	}
-	return again, nil
+	return again
 }
 
 // worst returns the mark that decides what becomes of a call, or 0.

@@ -16,7 +16,8 @@ type entry struct {
 	decisions []halt.Decision
 	keys      []int // of the request, one for each charge
 
-	waits   *combine.Call[struct{}] // who gets the answer; nil: whoever reads err
+	reset   bool                // it forgets the charges' budgets, and decides nothing
+	waits   *combine.Call[bool] // who gets the answer; nil: whoever reads err
 	err     error
 	resent  bool // it was sent again although it may have run
 	clashed bool // it was sent again since its edges were not those of the store's time
@@ -37,7 +38,7 @@ func (e *entry) repeatable() bool {
 	return !slices.ContainsFunc(e.charges, func(c halt.Charge) bool { return c.Mode == halt.Debit || c.Mode == halt.Credit })
 }
 
-// request is the calls that one run of the function decides. All of its memory is used again.
+// request is the calls that one run of a function decides, or forgets the budgets of: either all are Resets or none is. All of its memory is used again.
 type request struct {
 	number  uint64 // of the requests that were made with this memory
 	entries []*entry

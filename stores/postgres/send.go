@@ -24,37 +24,47 @@ func (s *Store) newFlight() *flight { return &flight{store: s, request: newReque
 // attempts is how often a batch is sent at most, if each time it is certain that it has not run.
 const attempts = 4
 
-// Send decides the calls of a batch.
-func (f *flight) Send(ctx context.Context, _ struct{}, calls []*combine.Call[struct{}]) {
+// Send decides the calls of a batch: first the Takes, which then don't wait for what a Reset waits for.
+func (f *flight) Send(ctx context.Context, _ struct{}, calls []*combine.Call[bool]) {
 	for len(f.memory) < len(calls) {
 		f.memory = append(f.memory, entry{})
 	}
-	f.entries = f.entries[:0]
 	for i, w := range calls {
 		e := &f.memory[i]
-		*e = entry{charges: w.Charges, decisions: w.Decisions, waits: w, keys: e.keys[:0]}
-		f.entries = append(f.entries, e)
+		*e = entry{charges: w.Charges, decisions: w.Decisions, reset: w.Of, waits: w, keys: e.keys[:0]}
 	}
-	f.run(ctx)
+	for _, reset := range [...]bool{false, true} {
+		f.entries = f.entries[:0]
+		for i := range calls {
+			if e := &f.memory[i]; e.reset == reset {
+				f.entries = append(f.entries, e)
+			}
+		}
+		f.run(ctx)
+	}
 	for i := range calls {
 		f.memory[i] = entry{keys: f.memory[i].keys[:0]}
 	}
 	f.store.sweepBySide(ctx)
 }
 
-// run sends the entries and sees to it that each is answered.
+// run sends the entries, which are all Resets or none is, and sees to it that each is answered.
 func (f *flight) run(ctx context.Context) {
 	careful := false
 	for attempt := 0; len(f.entries) > 0; attempt++ {
 		f.request.build(f.entries)
+		reset := f.entries[0].reset
 		careful = careful || attempt == 0 && len(f.request.keys) > 1 && f.store.wary()
-		answer, err := f.store.ask(ctx, f.request, careful, attempt)
+		answer, err := f.store.ask(ctx, f.request, reset, careful, attempt)
 		f.again = f.again[:0]
 		what := failed
-		if err == nil {
-			f.again, err = f.request.decide(f.store, answer, f.again)
-		} else {
+		switch {
+		case err != nil:
 			what = outcomeOf(err)
+		case reset:
+			f.again, err = f.request.forget(answer, f.again)
+		default:
+			f.again, err = f.request.decide(f.store, answer, f.again)
 		}
 		if what == blocked {
 			f.store.blocked.Store(time.Now().UnixNano())
@@ -91,8 +101,11 @@ func (f *flight) settle(what outcome, err error, last bool) {
 	}
 }
 
-// ask runs the function.
-func (s *Store) ask(ctx context.Context, r *request, careful bool, attempt int) (string, error) {
+// ask runs the function of Takes, or that of Resets.
+func (s *Store) ask(ctx context.Context, r *request, reset, careful bool, attempt int) (string, error) {
+	if reset {
+		return s.query(ctx, s.resetSQL, r.keysText(), s.patience(careful, attempt), strconv.FormatBool(careful))
+	}
 	return s.query(ctx, s.decideSQL,
 		r.keysText(), r.policiesText(s.clock.Now()), r.callsText(), strconv.FormatInt(int64(s.testClock()), 10),
 		s.patience(careful, attempt), strconv.FormatBool(careful))

@@ -3,7 +3,6 @@ package haltpostgres
 import (
 	"context"
 	"database/sql"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"sync"
@@ -26,12 +25,12 @@ type Store struct {
 	decideSQL string
 	resetSQL  string
 	sweepSQL  string
-	combiner  *combine.Combiner[struct{}, struct{}]
-	single    chan struct{} // holds a value while a single connection is in use; nil for pools
-	inTx      bool          // the connection is a transaction of the caller's
-	flights   sync.Pool     // of single connections
-	explicit  atomic.Bool   // statements need a transaction, since the sessions' default is not READ COMMITTED
-	blocked   atomic.Int64  // when a batch last waited for a locked row in vain, in ns since the Unix epoch
+	combiner  *combine.Combiner[struct{}, bool] // of each call, whether it is a Reset
+	single    chan struct{}                     // holds a value while a single connection is in use; nil for pools
+	inTx      bool                              // the connection is a transaction of the caller's
+	flights   sync.Pool                         // of single connections
+	explicit  atomic.Bool                       // statements need a transaction, since the sessions' default is not READ COMMITTED
+	blocked   atomic.Int64                      // when a batch last waited for a locked row in vain, in ns since the Unix epoch
 	clock     combine.ServerClock
 	now       func() halt.Instant // what the function takes for the time; nil, but in tests: PostgreSQL's own clock
 	sweeper   sweeper
@@ -72,15 +71,12 @@ func build(db database, o *Options) (*Store, error) {
 	}
 	s := &Store{
 		db: db, timeout: opts.Timeout, decideSQL: decideStatement(opts.quoted()),
-		resetSQL: fmt.Sprintf("SELECT %s.reset_1($1::text::bytea[])::text", opts.quoted()),
+		resetSQL: fmt.Sprintf("SELECT %s.reset_1($1::text::bytea[], $2::text::integer, $3::text::boolean)", opts.quoted()),
 		sweepSQL: fmt.Sprintf("SELECT %s.sweep_1($1::text::bigint, $2::text::integer)", opts.quoted()),
 	}
 	s.sweeper.every = opts.SweepEvery
 	batches := combine.Options{Timeout: opts.Timeout, MaxBatch: opts.MaxBatch, InFlight: opts.InFlight}
-	if opts.MaxBatch == 1 {
-		batches.InFlight = 0
-	}
-	s.combiner = combine.New(batches, func() combine.Sender[struct{}, struct{}] { return s.newFlight() })
+	s.combiner = combine.New(batches, func() combine.Sender[struct{}, bool] { return s.newFlight() })
 	return s, nil
 }
 
@@ -94,14 +90,27 @@ func (s *Store) Take(ctx context.Context, cs []halt.Charge, ds []halt.Decision) 
 		return nil
 	case len(cs) > mostCalls:
 		return &halt.StoreError{Kind: halt.ErrInvalidCharge, Cause: fmt.Errorf("halt/postgres: a call of more than %d charges", mostCalls)}
-	case s.single != nil:
-		return s.alone(ctx, cs, ds)
 	}
-	return s.combiner.Take(ctx, struct{}{}, cs, ds, struct{}{})
+	return s.call(ctx, cs, ds, false)
 }
 
-// alone decides a call on a single connection, in its caller's goroutine: once it has returned, the connection is free.
-func (s *Store) alone(ctx context.Context, cs []halt.Charge, ds []halt.Decision) error {
+// Reset forgets what key has used under p, its shadow's budget and blocks included. It waits for its turn and for locked rows
+// as a Take does. After an error it is unknown what it forgot.
+func (s *Store) Reset(ctx context.Context, p halt.Policy, key string) error {
+	cs := []halt.Charge{{Policy: p, Key: key}, {Policy: p, Key: key, Mode: halt.Shadow}}
+	return s.call(ctx, cs, make([]halt.Decision, len(cs)), true)
+}
+
+// call sends the charges of a Take, or those whose budgets a Reset forgets.
+func (s *Store) call(ctx context.Context, cs []halt.Charge, ds []halt.Decision, reset bool) error {
+	if s.single != nil {
+		return s.alone(ctx, cs, ds, reset)
+	}
+	return s.combiner.Take(ctx, struct{}{}, cs, ds, reset)
+}
+
+// alone sends a call on a single connection, in its caller's goroutine: once it has returned, the connection is free.
+func (s *Store) alone(ctx context.Context, cs []halt.Charge, ds []halt.Decision, reset bool) error {
 	if err := ctx.Err(); err != nil {
 		return ended(err)
 	}
@@ -112,43 +121,11 @@ func (s *Store) alone(ctx context.Context, cs []halt.Charge, ds []halt.Decision)
 		f = s.newFlight()
 	}
 	defer s.flights.Put(f)
-	e := entry{charges: cs, decisions: ds}
+	e := entry{charges: cs, decisions: ds, reset: reset}
 	f.entries = append(f.entries[:0], &e)
 	f.run(ctx)
 	if err := ctx.Err(); e.err != nil && err != nil {
 		return ended(err)
 	}
 	return e.err
-}
-
-// Reset forgets what key has used under p, its shadow's budget and blocks included.
-func (s *Store) Reset(ctx context.Context, p halt.Policy, key string) error {
-	if err := ctx.Err(); err != nil {
-		return ended(err)
-	}
-	c := halt.Charge{Policy: p, Key: key}
-	shadow := c
-	shadow.Mode = halt.Shadow
-	// In the order of the keys: a policy's name has no byte as high as a shadow's first, "~"; a hash begins with "#", both.
-	first, second := rowKey(&c), rowKey(&shadow)
-	if string(second) < string(first) {
-		first, second = second, first
-	}
-	keys := `{"\\x` + hex.EncodeToString(first) + `","\\x` + hex.EncodeToString(second) + `"}`
-	limit, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	for attempt := 0; ; attempt++ {
-		_, err := s.query(limit, s.resetSQL, keys)
-		switch {
-		case err == nil:
-			return nil
-		case limit.Err() != nil:
-			return ended(limit.Err())
-		case attempt == attempts-1, outcomeOf(err) == failed, s.single != nil:
-			return typed(err)
-		}
-		if err := combine.Pause(limit, attempt); err != nil {
-			return ended(err)
-		}
-	}
 }

@@ -24,7 +24,7 @@ type sweeper struct {
 // Sweep deletes the rows of all budgets that have been as never seen for a minute, a few pages at a time, and returns how
 // many there were. It passes over rows that are in use, and never makes a call wait for longer than a few pages take. Run it
 // now and then: such rows cost nothing but their space. It returns when it is through the table, or when ctx ends. Several
-// may run at once.
+// may run at once, each on a connection of its own, which is not one of [Options].InFlight.
 func (s *Store) Sweep(ctx context.Context) (deleted int64, err error) {
 	for page, total := int64(0), int64(1); page < total; page += sweepPages {
 		var gone int64
@@ -32,7 +32,10 @@ func (s *Store) Sweep(ctx context.Context) (deleted int64, err error) {
 			if gone, total, err = s.sweepStep(ctx, page); err == nil {
 				break
 			}
-			if what := outcomeOf(err); ctx.Err() != nil || attempt == attempts-1 || what == failed || s.single != nil {
+			if ctx.Err() != nil {
+				return deleted, ended(ctx.Err())
+			}
+			if attempt == attempts-1 || outcomeOf(err) == failed || s.single != nil {
 				return deleted, typed(err)
 			}
 			if err := combine.Pause(ctx, attempt); err != nil {
