@@ -113,6 +113,35 @@ func TestAttacks(t *testing.T) {
 	}
 }
 
+// TestSixLines: what the documentation shows is what the example runs: six lines.
+func TestSixLines(t *testing.T) {
+	example, err := os.ReadFile("example_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for paragraph := range strings.SplitSeq(string(example), "\n\n") {
+		if strings.Contains(paragraph, "haltgqlgen.Operations(") {
+			lines = strings.Split(strings.ReplaceAll("\n"+paragraph, "\n\t", "\n")[1:], "\n")
+		}
+	}
+	if len(lines) != 6 {
+		t.Errorf("%d lines: %q", len(lines), lines)
+	}
+	block := "```go\n" + strings.Join(lines, "\n") + "\n```\n"
+	for name, want := range map[string]string{
+		"../../README.md": block, "../../docs/graphql.md": block, "doc.go": "//\n//\t" + strings.Join(lines, "\n//\t") + "\n//\n",
+	} {
+		doc, err := os.ReadFile(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // the module alone has no docs
+		}
+		if !strings.Contains(string(doc), want) {
+			t.Errorf("%s lacks\n%s", name, want)
+		}
+	}
+}
+
 // TestAttacksAreDocumented: the table of the documentation is this one.
 func TestAttacksAreDocumented(t *testing.T) {
 	doc, err := os.ReadFile("../../docs/graphql.md")

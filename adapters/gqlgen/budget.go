@@ -44,6 +44,7 @@ func (w *walker) charge(o *occurrence, s *selected, l *limit, before int) error 
 		return err
 	}
 	if !ok {
+		w.tell(l, guard.ErrNoKey, false)
 		if !l.shadow {
 			o.drop(guard.MissingKey)
 		}
@@ -107,7 +108,7 @@ func (w *walker) budget(l *limit, p *halt.Policy, key []byte) (int, error) {
 		same := *p
 		same.Plan = w.budgets[at].policy.Plan // only a label
 		if w.budgets[at].policy != same {
-			return -1, ErrSameBudget
+			return -1, guard.ErrSameBudget
 		}
 		return at, nil
 	}

@@ -81,7 +81,7 @@ func (fc *fieldCharges) decide(op *Operation) {
 		op.ext.tellStore(op, err)
 		if op.closed() {
 			for _, o := range fc.found {
-				o.drop(unavailable)
+				o.drop(guard.Unavailable)
 			}
 		}
 	}

@@ -53,8 +53,9 @@ func Complexity(op *Operation) int64 {
 	return op.complexity - 1
 }
 
-// maxSteps bounds the exact count. A document in which fragments meet in ever new combinations can make it take
-// exponentially many steps; such a one is counted by its selections instead, as gqlgen would, which is never less.
+// maxSteps bounds the exact count, and the search for limited fields, by how many selections they look at. A document in
+// which fragments meet in ever new combinations can make these exponentially many; such a one is counted by its selections
+// instead, as gqlgen would, which is never less. A search that takes more refuses.
 const maxSteps = 20_000
 
 // counter counts the complexity of one operation.
@@ -183,7 +184,7 @@ func (c *counter) price(f *ast.Field, object string, below int, args map[string]
 				n, ok = 0, false
 				if !c.failed {
 					c.failed = true
-					c.op.ext.tell(c.op, &FieldError{Field: object + "." + f.Name, Err: err})
+					c.op.ext.tellField(c.op, object+"."+f.Name, "", err, false) // no limit is skipped
 				}
 			}
 		}()

@@ -81,7 +81,7 @@ func TestComplexityAsGqlgen(t *testing.T) {
 		"inline fragment":     `{user(id: 1) {... {id} ... on User {name}}}`,
 		"interface":           `{node(id: 1) {id __typename}}`,
 		"union, one type":     `{search(text: "x") {... on User {id name}}}`,
-		"mutation":            `mutation {a: login(email: "", password: "") b: signIn(input: {email: "", password: ""})}`,
+		"mutation":            `mutation {a: login(email: "", password: "") b: signIn(input: {email: "a", password: ""})}`,
 		"subscription":        `subscription {ticks(count: 1)}`,
 		"introspected type":   `{__type(name: "User") {name fields {name type {name}}}}`,
 		"no arguments":        `{report vital}`,

@@ -49,8 +49,8 @@ type Rule struct {
 	// Policy is what is allowed. Either it or Resolve is set.
 	Policy halt.Policy
 	// Resolve finds the policy of an operation: of its user's plan, say. A halt.PolicyCache's Get makes a good one. Its
-	// context ends with the request, or after Config.ResolveTimeout. If it fails, the rule is skipped, or with FailClosed
-	// the operation refused.
+	// context ends with the request, or after Config.ResolveTimeout, which it must heed: what it returns later counts as a
+	// failure. If it fails, the rule is skipped, or with FailClosed the operation refused: so a PolicyCache wants a Default.
 	Resolve func(ctx context.Context, op *Operation) (halt.Policy, error)
 	// Key says whose budget it is. Required.
 	Key Key
@@ -116,7 +116,8 @@ type Config struct {
 	// Keys are what a directive's key may name, beside arguments: "user" or "user & args.email", say.
 	Keys map[string]Key
 	// MaxFields is how many limited fields an operation may select, each alias counted. One that selects more is refused as
-	// a whole, and spends nothing of theirs. Default: 1000.
+	// a whole, and spends nothing of theirs; and so is one with so much around them that to find them takes looking at more
+	// than 20,000 selections, those of a fragment at each place where it is spread. Default: 1000.
 	MaxFields int
 	// Events limits the events of subscriptions; nil: they are not limited, once the subscription was admitted.
 	Events *Events
@@ -136,12 +137,15 @@ type Config struct {
 	FailClosed bool
 	// Attach lets resolvers read what Rules decided, with [Verdict]. It costs a few allocations.
 	Attach bool
-	// ResolveTimeout is how long each rule's Resolve may take, told by its context. Default: 1 s.
+	// ResolveTimeout is how long each rule's Resolve may take, told by its context; let it be longer than a
+	// PolicyCache's LoadTimeout. Default: 2 s.
 	ResolveTimeout time.Duration
 	// OnDenied makes the error of a refused operation. Default: a message and the extensions that the package's
 	// documentation lists. If it returns nil, or panics, that default is what the client gets.
 	OnDenied func(op *Operation, d Denial) *gqlerror.Error
-	// OnError observes what fails: a *guard.RuleError, a *FieldError, or the store's error. The errors' texts can hold
+	// OnError observes what fails, a *guard.RuleError, a *FieldError or the store's error, and operations and fields without
+	// a key, a *guard.RuleError or *FieldError of guard.ErrNoKey. Of the other functions, and of Events without a key, the
+	// error's text says which it was: "halt: Events.Key: ...". It must not write to the request. The errors' texts can hold
 	// internals.
 	OnError func(*Operation, error)
 }

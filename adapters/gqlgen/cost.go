@@ -1,21 +1,11 @@
 package haltgqlgen
 
 import (
-	"strconv"
-	"time"
-
 	"github.com/99designs/gqlgen/graphql"
 
 	halt "github.com/halt-dev/halt/core"
 	"github.com/halt-dev/halt/core/guard"
 )
-
-const (
-	never                 = halt.Never
-	defaultResolveTimeout = time.Second
-)
-
-func decimal(i int) string { return strconv.Itoa(i) }
 
 // budgetFigures is what an answer's extensions.cost tells of a budget.
 type budgetFigures struct {

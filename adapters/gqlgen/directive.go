@@ -14,6 +14,7 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/guard"
 )
 
 // Directive is the declaration that a schema needs for its fields to be limited in the schema:
@@ -40,7 +41,7 @@ const directiveName = "rateLimit"
 func RateLimit(ctx context.Context, _ any, next graphql.Resolver, _ string, _ *int, _ *string) (any, error) {
 	if ctx.Value(decidedKey{}) == nil {
 		notUsed()
-		return nil, refusal(Denial{Reason: unavailable})
+		return nil, refusal(Denial{Reason: guard.Unavailable})
 	}
 	return next(ctx)
 }

@@ -1,13 +1,11 @@
 // Package haltgqlgen limits the operations of a gqlgen server, their fields, and what they cost over time.
 //
-//	limiter := halt.New(memory.New(nil), nil)
-//	points := halt.Policy{Name: "points", Limit: 1000, Window: time.Minute}
-//	srv := handler.New(generated.NewExecutableSchema(cfg))
-//	srv.Use(haltgqlgen.Operations(limiter, haltgqlgen.Config{
+//	points, todos := halt.Policy{Name: "points", Limit: 1000, Window: time.Minute}, halt.Policy{Name: "todos", Limit: 10, Window: time.Minute}
+//	srv.Use(haltgqlgen.Operations(halt.New(memory.New(nil), nil), haltgqlgen.Config{
 //		Rules:  []haltgqlgen.Rule{{Policy: points, Key: haltgqlgen.ByIP(), Cost: haltgqlgen.Complexity}},
-//		Fields: haltgqlgen.Fields{"Mutation.login": {Policy: logins, Key: haltgqlgen.ByIP()}},
+//		Fields: haltgqlgen.Fields{"Mutation.createTodo": {Policy: todos, Key: haltgqlgen.ByIP()}},
 //	}))
-//	http.Handle("/query", haltgqlgen.Handler(srv))
+//	mux.Handle("/query", haltgqlgen.Handler(srv))
 //
 // [Operations] takes rules over whole operations, whose cost is 1 each ([PerOperation]), what the document asks for
 // ([Complexity]), how much it does at its root ([RootFields]) or a function's, and may be settled with what was

@@ -13,16 +13,14 @@ import (
 
 // The codes that errors have in extensions.code.
 const (
-	// CodeRateLimited: a policy refused it, or, without a policy, it selects more limited fields than Config.MaxFields.
+	// CodeRateLimited: a policy refused it; or, without a policy, it selects more limited fields than Config.MaxFields, or
+	// so many others around them that they can't be told in 20,000 steps.
 	CodeRateLimited = "RATE_LIMITED"
 	// CodeKeyMissing: it lacks what a rule needs to tell whose budget it is.
 	CodeKeyMissing = "RATE_LIMIT_KEY_MISSING"
 	// CodeUnavailable: it could not be decided, and the Config fails closed.
 	CodeUnavailable = "RATE_LIMIT_UNAVAILABLE"
 )
-
-// ErrSameBudget: two rules of unequal policies drew on one budget.
-var ErrSameBudget = guard.ErrSameBudget
 
 // FieldError tells OnError which limit of a field failed, or, without a Policy, its function in the ComplexityRoot.
 type FieldError struct {
@@ -54,7 +52,7 @@ func refusal(d Denial) *gqlerror.Error {
 	}
 	e := coded("Too many requests.", CodeRateLimited)
 	if d.Policy.Name == "" {
-		e.Message = "Too many limited fields in one operation."
+		e.Message = "Too many fields in one operation."
 		return e
 	}
 	e.Extensions["policy"] = d.Policy.Name

@@ -25,12 +25,13 @@ func (o *Operation) startEvents() bool {
 	}()
 	switch {
 	case err != nil:
-		o.ext.tell(o, err)
+		o.ext.tellFunction(o, "Events.Key", err, !o.closed())
 		if !o.closed() {
 			return true
 		}
 		o.denial = &Denial{Reason: guard.Unavailable}
 	case o.answers.event == "":
+		o.ext.tellFunction(o, "Events.Key", guard.ErrNoKey, false)
 		o.denial = &Denial{Reason: guard.MissingKey, Policy: halt.Policy{Name: ev.Policy.Name}}
 	default:
 		return true
@@ -46,7 +47,7 @@ func (o *Operation) events(ctx context.Context, resp *graphql.Response) *graphql
 		for {
 			d, err := o.chargeEvent(ctx, resp)
 			switch {
-			case err != nil && (o.closed() || errors.Is(err, errNegativeCost)):
+			case err != nil && (o.closed() || errors.Is(err, guard.ErrNegativeCost)):
 				return o.endStream(Denial{Reason: guard.Unavailable})
 			case err != nil:
 				return resp
@@ -80,11 +81,11 @@ func (o *Operation) chargeEvent(ctx context.Context, resp *graphql.Response) (d 
 		func() {
 			defer recovered(&err)
 			if cost = ev.Cost(o, resp); cost < 0 {
-				err = errNegativeCost
+				err = guard.ErrNegativeCost
 			}
 		}()
 		if err != nil {
-			o.ext.tell(o, err)
+			o.ext.tellFunction(o, "Events.Cost", err, !o.closed() && !errors.Is(err, guard.ErrNegativeCost))
 			return d, err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"time"
 
 	"github.com/99designs/gqlgen/graphql/handler"
@@ -17,30 +18,38 @@ import (
 	"github.com/halt-dev/halt/core/memory"
 )
 
-var create = halt.Policy{Name: "create", Limit: 2, Window: time.Minute}
-
 // A server that knew nothing of limits gets them: six lines, and none in its schema. What each client address may ask for
 // in a minute is bounded by the cost of its documents, and how much it may create by a limit of its own.
 func Example() {
 	srv := handler.New(todo.NewExecutableSchema(todo.Config{Resolvers: new(todo.Server)}))
 	srv.AddTransport(transport.POST{})
+	mux := http.NewServeMux()
 
-	limiter, points := halt.New(memory.New(nil), nil), halt.Policy{Name: "points", Limit: 20, Window: time.Minute}
-	srv.Use(haltgqlgen.Operations(limiter, haltgqlgen.Config{
+	points, todos := halt.Policy{Name: "points", Limit: 1000, Window: time.Minute}, halt.Policy{Name: "todos", Limit: 10, Window: time.Minute}
+	srv.Use(haltgqlgen.Operations(halt.New(memory.New(nil), nil), haltgqlgen.Config{
 		Rules:  []haltgqlgen.Rule{{Policy: points, Key: haltgqlgen.ByIP(), Cost: haltgqlgen.Complexity}},
-		Fields: haltgqlgen.Fields{"Mutation.createTodo": {Policy: create, Key: haltgqlgen.ByIP()}},
+		Fields: haltgqlgen.Fields{"Mutation.createTodo": {Policy: todos, Key: haltgqlgen.ByIP()}},
 	}))
-	server := haltgqlgen.Handler(srv) // http.Handle("/query", server)
+	mux.Handle("/query", haltgqlgen.Handler(srv))
 
-	ask(server, `mutation {a: createTodo(todo: {text: "one"}) {id} b: createTodo(todo: {text: "two"}) {id}}`)
-	ask(server, `{todos {id text done}}`)
-	ask(server, `mutation {createTodo(todo: {text: "three"}) {id}}`)
-	ask(server, `{a: todos {id text done} b: todos {id text done} c: todos {id text done}}`)
+	ask(mux, `mutation {createTodo(todo: {text: "write"}) {id}}`)
+	ask(mux, "mutation"+aliases(11, `createTodo(todo: {text: "spam"}) {id}`))
+	ask(mux, `{lastTodo {id text}}`)
+	ask(mux, aliases(1000, `todos {id text}`))
 	// Output:
-	// 200 {"a":{"id":"1"},"b":{"id":"2"}}
-	// 200 {"todos":[{"id":"1","text":"one","done":false},{"id":"2","text":"two","done":false}]}
-	// 200 null RATE_LIMITED by create
+	// 200 {"createTodo":{"id":"1"}}
+	// 200 null RATE_LIMITED by todos RATE_LIMITED by todos
+	// 200 {"lastTodo":{"id":"10","text":"spam"}}
 	// 429 null RATE_LIMITED by points
+}
+
+// aliases selects a field under n aliases.
+func aliases(n int, field string) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, " a%d: %s", i, field)
+	}
+	return "{" + b.String() + "}"
 }
 
 // ask sends a query, and prints what came of it.

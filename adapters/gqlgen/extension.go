@@ -3,10 +3,11 @@ package haltgqlgen
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
-	"net/http"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/gqlerror"
@@ -24,7 +25,7 @@ type extension struct {
 	largest int64                    // no budget of Rules holds more
 	counts  bool                     // resolved fields, for a Settle
 	lasts   bool                     // a rule may have to be settled in the end
-	log     failureLog
+	log     guard.FailureLog
 	calls   sync.Pool // of *call
 	walkers sync.Pool // of *walker
 
@@ -70,7 +71,7 @@ func (c *Config) check(l *halt.Limiter, f *faults) {
 		f.add("Introspection", "one of the package's constants")
 	}
 	if c.ResolveTimeout < 0 {
-		f.add("ResolveTimeout", "0 (1 s) or more")
+		f.add("ResolveTimeout", "0 (2 s) or more")
 	}
 	if c.Headers > NoHeaders {
 		f.add("Headers", "one of the package's constants")
@@ -93,7 +94,7 @@ func (c *Config) check(l *halt.Limiter, f *faults) {
 func (e *extension) newKit(f *faults) {
 	c := &e.config
 	if c.ResolveTimeout == 0 {
-		c.ResolveTimeout = defaultResolveTimeout
+		c.ResolveTimeout = 2 * time.Second // longer than a PolicyCache waits
 	}
 	if len(c.Rules) == 0 || e.limiter == nil {
 		return
@@ -106,7 +107,7 @@ func (e *extension) newKit(f *faults) {
 	for i := range c.Rules {
 		r := &c.Rules[i]
 		if r.Kinds > Query|Mutation|Subscription {
-			f.add("Rules["+decimal(i)+"].Kinds", "of the package's constants")
+			f.add(fmt.Sprintf("Rules[%d].Kinds", i), "of the package's constants")
 		}
 		kc.Rules = append(kc.Rules, guard.Rule[*Operation]{
 			Policy: r.Policy, Resolve: r.Resolve, Key: r.Key, Cost: e.cost(r), Settle: r.Settle, Shadow: r.Shadow,
@@ -230,7 +231,7 @@ func (e *extension) exempt(o *Operation) (exempt bool) {
 	defer func() {
 		if err != nil {
 			exempt = false
-			e.tell(o, err)
+			e.tellFunction(o, "Exempt", err, false)
 		}
 	}()
 	defer recovered(&err)
@@ -239,6 +240,3 @@ func (e *extension) exempt(o *Operation) (exempt bool) {
 
 // closed tells whether a failure refuses: with FailClosed, or if the request's own end may be what made it fail.
 func (o *Operation) closed() bool { return o.ext.config.FailClosed || o.ctx.Err() != nil }
-
-// statusOK is what an operation's Outcome has that was executed: its errors are in Err.
-const statusOK = http.StatusOK

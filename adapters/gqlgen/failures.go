@@ -1,54 +1,25 @@
 package haltgqlgen
 
-import (
-	"errors"
-	"log/slog"
-	"sync/atomic"
-	"time"
+import "fmt"
 
-	halt "github.com/halt-dev/halt/core"
-	"github.com/halt-dev/halt/core/guard"
-)
-
-// failureLog tells the operator that limits of fields or events fail when no OnError does: one line in ten seconds, as
-// guards do for rules.
-type failureLog struct {
-	last       atomic.Int64 // Unix nanoseconds of the last line
-	suppressed atomic.Int64
-}
-
-const failureLogEvery = 10 * time.Second
-
-// write writes what kind of failure err is; never its text, which is the user's and can hold internals or keys.
-func (f *failureLog) write(err error, failedOpen bool) {
-	now, last := time.Now().UnixNano(), f.last.Load()
-	if d := now - last; last != 0 && 0 <= d && d < int64(failureLogEvery) || !f.last.CompareAndSwap(last, now) {
-		f.suppressed.Add(1)
-		return
-	}
-	kind := halt.ErrorKind(err)
-	switch {
-	case errors.Is(err, guard.ErrPanic):
-		kind = "panic"
-	case errors.Is(err, guard.ErrNegativeCost):
-		kind = "negative_cost"
-	case errors.Is(err, guard.ErrSameBudget):
-		kind = "same_budget"
-	}
-	attrs := []any{"error", kind, "failed_open", failedOpen, "suppressed", f.suppressed.Swap(0)}
-	if field, ok := errors.AsType[*FieldError](err); ok {
-		attrs = append(attrs, "field", field.Field, "policy", field.Policy)
-	}
-	slog.Default().Warn("halt: limit failed", attrs...)
-}
-
-// tell tells OnError, or without one the log, that one of the user's functions failed.
-func (e *extension) tell(o *Operation, err error) {
+// tell tells OnError, or without one the log, that one of the user's functions failed, and whether a limit that should
+// have bound the operation, a field or an event is skipped for it. For the log, attrs say where it failed.
+func (e *extension) tell(o *Operation, err error, failedOpen bool, attrs ...any) {
 	if e.config.OnError == nil {
-		e.log.write(err, !e.config.FailClosed && !errors.Is(err, errNegativeCost))
+		e.log.Log("halt: limit failed", err, failedOpen, attrs...)
 		return
 	}
 	e.observe(o, err)
+}
+
+// tellField is tell of a field's limit, or, without a policy, of its function in the ComplexityRoot.
+func (e *extension) tellField(o *Operation, field, policy string, err error, failedOpen bool) {
+	e.tell(o, &FieldError{Field: field, Policy: policy, Err: err}, failedOpen, "field", field, "policy", policy)
+}
+
+// tellFunction is tell of a function that the Config has but once, by its name: "Events.Key".
+func (e *extension) tellFunction(o *Operation, name string, err error, failedOpen bool) {
+	e.tell(o, fmt.Errorf("halt: %s: %w", name, err), failedOpen, "function", name)
 }
 
 // tellStore tells OnError that the store failed. Observers and the log have heard it from the limiter.

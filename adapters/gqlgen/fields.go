@@ -9,6 +9,7 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/guard"
 )
 
 // limit is one limit of a field, from Config.Fields or from a directive.
@@ -185,6 +186,9 @@ func (l *limit) resolved(o *Operation) (p halt.Policy, err error) {
 	ctx, cancel := context.WithTimeout(o.ctx, o.ext.config.ResolveTimeout)
 	defer cancel()
 	if p, err = l.resolve(ctx, o); err == nil {
+		err = ctx.Err() // one that did not look at its context is late all the same
+	}
+	if err == nil {
 		err = p.Validate()
 	}
 	return p, err
@@ -197,7 +201,7 @@ func (l *limit) costOf(o *Operation) (n int64, err error) {
 	}
 	defer recovered(&err)
 	if n = l.cost(o); n < 0 {
-		return 0, errNegativeCost
+		return 0, guard.ErrNegativeCost
 	}
 	return n, nil
 }

@@ -332,6 +332,14 @@ func TestMaxFields(t *testing.T) {
 	if a := s.do(t, strings.Replace(exponential(40), "{id}", "{secret}", 1), nil); a.Status != 429 || s.Total() != 0 {
 		t.Errorf("%d %s", a.Status, a.Body)
 	}
+	var others strings.Builder
+	for i := range 20_000 {
+		fmt.Fprintf(&others, " a%d: id", i)
+	}
+	const want = "Too many fields in one operation." // one of them is limited
+	if a := s.do(t, `{user(id: 1) {posts {secret} `+others.String()+`}}`, nil); a.Status != 429 || s.Total() != 0 || a.Errors[0].Message != want {
+		t.Errorf("%d %.300s", a.Status, a.Body)
+	}
 }
 
 // TestFieldResolve: the policy of a field's limit may be found per operation, once.

@@ -1,10 +1,9 @@
 package haltgqlgen
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -39,8 +38,11 @@ var framework = httpkit.Framework[*Operation]{
 		return o.request.r.RemoteAddr
 	},
 	Header: func(o *Operation, name string) (string, int) {
-		lines := o.headers()[name]
-		return strings.Join(lines, ", "), len(lines)
+		r := o.Request()
+		if r == nil {
+			r = &http.Request{Header: o.gql.Headers} // all that gqlgen tells of it
+		}
+		return httpkit.RequestHeader(r, name)
 	},
 }
 
@@ -63,7 +65,7 @@ func ByAPIKey(header string) Key { return framework.ByAPIKey(header) }
 func ByHeader(name string) Key { return framework.ByHeader(name) }
 
 // ByArgument returns the key of an argument's value, for a FieldRule: of "email", or of "input.email" in an input object.
-// Of values of more than 256 bytes the SHA-256 is stored. What the client leaves out is what the schema says by default. A field whose argument is absent, null, empty, a list or
+// What the client leaves out is what the schema says by default. A field whose argument is absent, null, empty, a list or
 // an object has no key. Equal numbers are one key however they are written, numeric IDs included, and so are enum values;
 // strings are compared as they are: if the resolver folds cases, say, let a key By do the same. A client can make values
 // up: where each would be a budget of its own, let another limit bound ByIP.
@@ -76,20 +78,12 @@ func ByArgument(path string) Key {
 		n := len(b)
 		b = append(b, prefix...)
 		filled := len(b)
-		b = o.appendArgument(b, path)
-		switch v := b[filled:]; {
-		case len(v) == 0:
+		if b = o.appendArgument(b, path); len(b) == filled {
 			return b[:n]
-		case len(v) > longestValue: // or a client could fill the store with few requests
-			sum := sha256.Sum256(v)
-			return hex.AppendEncode(b[:filled], sum[:])
 		}
 		return b
 	})
 }
-
-// longestValue is how long a value may be, in bytes, that a key has as it is.
-const longestValue = 256
 
 // Everyone returns the one key that all operations share: for limits that protect the service as a whole.
 func Everyone() Key { return guard.Everyone[*Operation]() }

@@ -99,14 +99,6 @@ func (o *Operation) ResolvedFields() int64 {
 	return o.answers.resolved.Load()
 }
 
-// header returns the request's field of this canonical name.
-func (o *Operation) headers() http.Header {
-	if o.request != nil {
-		return o.request.r.Header
-	}
-	return o.gql.Headers
-}
-
 // rootFields returns the fields that the operation executes at its root.
 func (o *Operation) rootFields() []selected {
 	if !o.collected {

@@ -102,6 +102,7 @@ func TestKeys(t *testing.T) {
 	}{
 		"ip":      {haltgqlgen.ByIP(), ip, ""},
 		"header":  {haltgqlgen.ByHeader("x-tenant"), "header:X-Tenant=t1", "header:X-Tenant=t1"},
+		"host":    {haltgqlgen.ByHeader("Host"), "header:Host=example.com", ""},
 		"api key": {haltgqlgen.ByAPIKey("X-Tenant"), "apikey:" + sha("t1")[:32], "apikey:" + sha("t1")[:32]},
 		"context": {haltgqlgen.By("user", func(op *haltgqlgen.Operation) string { return userOf(op.Context()) }), "user:ann", "user:ann"},
 		"name":    {haltgqlgen.By("op", (*haltgqlgen.Operation).Name), "op:Named", "op:Named"},

@@ -7,6 +7,7 @@ import (
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
+	halt "github.com/halt-dev/halt/core"
 	"github.com/halt-dev/halt/core/guard"
 )
 
@@ -26,7 +27,7 @@ func (o *Operation) run(next graphql.OperationHandler) graphql.ResponseHandler {
 	switch {
 	case err != nil:
 		outcome = Outcome{Status: guard.StatusClientClosed, Err: err}
-		return graphql.OneShot(&graphql.Response{Errors: gqlerror.List{refusal(Denial{Reason: unavailable})}})
+		return graphql.OneShot(&graphql.Response{Errors: gqlerror.List{refusal(Denial{Reason: guard.Unavailable})}})
 	case o.denial != nil:
 		return o.refuse()
 	}
@@ -36,7 +37,7 @@ func (o *Operation) run(next graphql.OperationHandler) graphql.ResponseHandler {
 	handler := next(ctx)
 	over = false
 	if o.answers == nil {
-		o.settle(Outcome{Status: statusOK}) // nothing depends on how it ends
+		o.settle(Outcome{Status: http.StatusOK}) // nothing depends on how it ends
 		return handler
 	}
 	o.answers.next = handler
@@ -71,7 +72,7 @@ func (o *Operation) admitted() (context.Context, error) {
 func (o *Operation) admitFields(ctx context.Context) (context.Context, error) {
 	w := o.ext.walker(o)
 	if !w.walk() {
-		o.denial = &Denial{Reason: guard.QuotaExceeded, RetryAfter: never}
+		o.denial = &Denial{Reason: guard.QuotaExceeded, RetryAfter: halt.Never}
 		return ctx, nil
 	}
 	if len(w.found) > 0 {
@@ -116,7 +117,7 @@ func (o *Operation) presented() (e *gqlerror.Error) {
 	var err error
 	defer func() {
 		if err != nil {
-			o.ext.tell(o, err)
+			o.ext.tellFunction(o, "OnDenied", err, false)
 		}
 		if e == nil {
 			e = refusal(*o.denial)
@@ -140,7 +141,7 @@ func (o *Operation) respond(ctx context.Context) *graphql.Response {
 		resp = o.events(ctx, resp)
 	}
 	if resp == nil {
-		outcome.Status = statusOK
+		outcome.Status = http.StatusOK
 		return nil
 	}
 	o.answers.failed(resp.Errors)
@@ -152,7 +153,7 @@ func (o *Operation) respond(ctx context.Context) *graphql.Response {
 		o.watch(ctx)
 	default:
 		over = false
-		o.settle(Outcome{Status: statusOK})
+		o.settle(Outcome{Status: http.StatusOK})
 	}
 	if o.ext.config.Cost {
 		o.addCost(resp)

@@ -13,10 +13,6 @@ import (
 	"github.com/halt-dev/halt/core/guard"
 )
 
-const unavailable = guard.Unavailable
-
-var errNegativeCost = guard.ErrNegativeCost
-
 // recovered, deferred, turns a panic of the user's function into an error.
 func recovered(err *error) {
 	if v := recover(); v != nil {
@@ -298,14 +294,21 @@ func (w *walker) occur(at, parent *path, s *selected, ls []*limit) (ok bool) {
 	for _, l := range ls {
 		w.directed = w.directed || l.directed
 		if err := w.charge(o, s, l, before); err != nil {
-			w.op.ext.tell(w.op, &FieldError{Field: l.field, Policy: l.policy.Name + l.name, Err: err})
-			if !l.shadow && (w.op.closed() || errors.Is(err, errNegativeCost)) {
-				o.drop(unavailable)
+			// A cost below 0 is often the client's own figure: skipping the limit would be a way past it.
+			open := !l.shadow && !w.op.closed() && !errors.Is(err, guard.ErrNegativeCost)
+			w.tell(l, err, open)
+			if !l.shadow && !open {
+				o.drop(guard.Unavailable)
 			}
 		}
 	}
 	w.op.field = nil
 	return true
+}
+
+// tell tells that a limit failed, or found no key.
+func (w *walker) tell(l *limit, err error, failedOpen bool) {
+	w.op.ext.tellField(w.op, l.field, l.policy.Name+l.name, err, failedOpen)
 }
 
 // newOccurrence adds an occurrence: one of an earlier operation, or of several that are allocated at once.
