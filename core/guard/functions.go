@@ -81,7 +81,10 @@ func (p *Pass[R]) key(rule *Rule[R]) (key string, err error) {
 	if rule.Key.same != "" {
 		return rule.Key.same, nil
 	}
-	b, ok := rule.Key.Append(p.scratch[:0], p.r)
+	b, ok := rule.Key.add(p.scratch[:0], p.r)
+	if len(b) > longestKey {
+		b = hashed(p.scratch[:0], b)
+	}
 	if cap(b) != cap(p.scratch) && cap(b) <= maxScratch {
 		p.scratch = b
 	}

@@ -28,14 +28,19 @@ func (k Key[R]) Append(b []byte, r R) ([]byte, bool) {
 		return b, false
 	}
 	out, ok := k.add(b, r)
-	switch n := len(b); {
+	switch {
 	case !ok:
 		return b, false
-	case len(out)-n > longestKey:
-		sum := sha256.Sum256(out[n:])
-		return hex.AppendEncode(append(b, '#'), sum[:]), true // no kind starts like that, and no And
+	case len(out)-len(b) > longestKey:
+		return hashed(b, out[len(b):]), true
 	}
 	return out, true
+}
+
+// hashed appends what is stored instead of a key that is too long: no kind starts like that, and no And.
+func hashed(b, key []byte) []byte {
+	sum := sha256.Sum256(key)
+	return hex.AppendEncode(append(b, '#'), sum[:])
 }
 
 // Fault says what a key must be to be used, or "" if it can be.
