@@ -119,7 +119,7 @@ func (c *Collector) policy(s *stripe, p *halt.Policy) *policyCell {
 func slotOf(name, plan string) uint {
 	h := uint(len(name) + 31*len(plan))
 	if name != "" {
-		h += 7*uint(name[len(name)-1]) + 13*uint(name[len(name)/2])
+		h += 7 * uint(name[len(name)-1])
 	}
 	if plan != "" {
 		h += 5 * uint(plan[0])

@@ -75,9 +75,15 @@ next:
 
 // evict takes out the smaller entries, so that at most sketchKeys remain.
 func (s *sketch) evict() {
-	var above [buckets]uint16 // of what entries have above the floor
-	for i := range s.entries {
+	// How many entries have what above the floor. Most have about the same, and a counter that is counted up waits for the time
+	// before: so there are two.
+	var above, others [buckets]uint16
+	for i := 0; i < len(s.entries); i += 2 {
 		above[bucketOf(s.entries[i].count-s.floor)]++
+		others[bucketOf(s.entries[i+1].count-s.floor)]++
+	}
+	for i, n := range others {
+		above[i] += n
 	}
 	last, kept := len(above), 0
 	for kept+int(above[last-1]) <= sketchKeys {
