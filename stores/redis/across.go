@@ -1,8 +1,8 @@
 package haltredis
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"sync"
 
@@ -13,7 +13,8 @@ import (
 // slot, as halt.TakeEach does it charge by charge: all slots are peeked at, at the same time, and a refusal ends it there,
 // with nothing spent. Only then are the slots taken from, one after the other in the order of the charges, those with leaky
 // buckets last, and what was taken is given back if a later one refuses after all. So it may refuse falsely while others
-// take from the same keys, and never admits more than the policies do.
+// take from the same keys, and never admits more than the policies do. Were they taken from at the same time, a caller who makes
+// many calls at once could for a moment take all of a budget that he shares with others, though his own refuses all but one.
 type across struct {
 	s      *Store
 	groups []*group
@@ -55,13 +56,15 @@ func (s *Store) takeAcross(ctx context.Context, cs []halt.Charge, ds []halt.Deci
 		}
 		return 1
 	})
-	err := a.decide(ctx)
+	if err := within(ctx, s.timeout, a.decide); err != nil {
+		return err // the groups may still be in use, for what is to be given back
+	}
 	for _, g := range a.groups {
 		for i, at := range g.at {
 			ds[at] = g.ds[i]
 		}
 	}
-	return err
+	return nil
 }
 
 func (a *across) decide(ctx context.Context) error {
@@ -72,7 +75,7 @@ func (a *across) decide(ctx context.Context) error {
 		}
 	}
 	if binding > 1 {
-		if err := a.each(func(g *group) error { return a.peek(ctx, g) }); err != nil {
+		if err := each(a.groups, func(g *group) error { return a.peek(ctx, g) }); err != nil {
 			return err
 		}
 		for _, g := range a.groups {
@@ -88,7 +91,7 @@ func (a *across) decide(ctx context.Context) error {
 			return err
 		}
 		if !halt.Decisions(g.ds).Allowed() {
-			return errors.Join(a.giveBack(ctx, taken), a.rest(ctx, a.groups[n+1:]))
+			return cmp.Or(a.giveBack(ctx, taken), a.rest(ctx, a.groups[n+1:]))
 		}
 		taken = append(taken, g)
 	}
@@ -100,15 +103,24 @@ func (g *group) binds() bool {
 	return slices.ContainsFunc(g.cs, func(c halt.Charge) bool { return c.Mode.Binds() })
 }
 
-// each calls f for all groups at once, and joins their errors.
-func (a *across) each(f func(g *group) error) error {
-	errs := make([]error, len(a.groups))
+// each calls f for the groups, all at once, and returns the first error.
+func each(groups []*group, f func(g *group) error) error {
+	errs := make([]error, len(groups))
+	panics := make([]any, len(groups))
 	var wg sync.WaitGroup
-	for i, g := range a.groups {
-		wg.Go(func() { errs[i] = f(g) })
+	for i, g := range groups {
+		wg.Go(func() {
+			defer func() { panics[i] = recover() }() // it is the caller's, who may recover
+			errs[i] = f(g)
+		})
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	for _, v := range panics {
+		if v != nil {
+			panic(v) //nolint:forbidigo // passed on
+		}
+	}
+	return cmp.Or(errs...)
 }
 
 // peek fills in the decisions on the charges that bind, as Peeks.
@@ -127,7 +139,7 @@ func (a *across) peek(ctx context.Context, g *group) error {
 
 // refuse ends a call of which a peek was refused: refused Takes write their blocks, and what doesn't bind takes effect.
 func (a *across) refuse(ctx context.Context) error {
-	return a.each(func(g *group) error {
+	return each(a.groups, func(g *group) error {
 		refused := !halt.Decisions(g.ds).Allowed()
 		return a.some(ctx, g, func(i int) (halt.Charge, bool) {
 			c, d := g.cs[i], &g.ds[i]
@@ -144,11 +156,9 @@ func (a *across) refuse(ctx context.Context) error {
 
 // rest sends what doesn't bind of the groups that a refusal kept from being taken from.
 func (a *across) rest(ctx context.Context, groups []*group) error {
-	var errs []error
-	for _, g := range groups {
-		errs = append(errs, a.some(ctx, g, func(i int) (halt.Charge, bool) { return g.cs[i], !g.cs[i].Mode.Binds() }))
-	}
-	return errors.Join(errs...)
+	return each(groups, func(g *group) error {
+		return a.some(ctx, g, func(i int) (halt.Charge, bool) { return g.cs[i], !g.cs[i].Mode.Binds() })
+	})
 }
 
 // some makes a call of those charges of a group that choose returns, and puts their decisions in place. A Take that was
@@ -185,8 +195,7 @@ func (a *across) some(ctx context.Context, g *group, choose func(i int) (halt.Ch
 
 // giveBack returns what the Takes of groups spent.
 func (a *across) giveBack(ctx context.Context, groups []*group) error {
-	var errs []error
-	for _, g := range groups {
+	return each(groups, func(g *group) error {
 		var back []halt.Charge
 		for i, c := range g.cs {
 			if c.Mode == halt.Take && c.Cost > 0 {
@@ -194,9 +203,8 @@ func (a *across) giveBack(ctx context.Context, groups []*group) error {
 				g.ds[i].Delay = 0
 			}
 		}
-		errs = append(errs, a.s.credit(ctx, back))
-	}
-	return errors.Join(errs...)
+		return a.s.credit(ctx, back)
+	})
 }
 
 // credit returns the charge that gives a Take back.

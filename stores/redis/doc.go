@@ -25,9 +25,9 @@
 // caller who waits for Redis, but its batch. A batch that fails is an error for its own calls only, and a value that is not
 // Halt's for those that meet it: that matches halt.ErrCorrupt, and the value stays as it is.
 //
-// A call is sent again, a few times within 25 ms, if it is certain that it did not run: while Redis is loading, a key is
-// moving, a connection was refused. If it may have run, it is sent once more, unless it has a Credit or a Debit: those run at
-// most once, and go-redis is kept from repeating them by itself. Running a Take twice admits less, never more.
+// A call is sent again, up to four times within about 21 ms, if it is certain that it did not run: while Redis is loading, a
+// key is moving, a connection was refused. If it may have run, it is sent once more, unless it has a Credit or a Debit: those
+// run at most once, and go-redis is kept from repeating them by itself. Running a Take twice admits less, never more.
 //
 // # Cluster
 //
@@ -36,8 +36,9 @@
 // slot refuses, nothing is spent. Else the slots are taken from one after the other, in the order of the charges (those
 // with leaky buckets last), and what was taken is given back if a later one refuses after all. So such a call may be refused
 // falsely when others take from the same keys, and for a moment others may be refused because of it; never is more admitted
-// than the policies say. Put the most specific key first and shared ones last. [Options].SlotTag makes every call atomic, by
-// putting all keys into one slot.
+// than the policies say. Put the most specific key first and shared ones last. It takes a round trip for each slot and one
+// more, all within the one Timeout: a call that runs out of it has its error at once, and what is to be given back is given
+// back after that. [Options].SlotTag makes every call atomic, by putting all keys into one slot.
 //
 // On a cluster set the client's ReadTimeout to about the store's timeout, or ContextTimeoutEnabled: while a key is moving,
 // calls go through the cluster's client, and a node that does not answer then holds up their batch for that long (the callers

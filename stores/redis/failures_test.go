@@ -167,17 +167,25 @@ func debugForbidden(t *testing.T) bool {
 	return err != nil && strings.Contains(err.Error(), "DEBUG command not allowed")
 }
 
-// A replica decides nothing that would have to be written.
+// A replica decides nothing that would have to be written. What can be sent again is, for as long as the documentation says.
 func TestReadOnlyReplica(t *testing.T) {
 	master := testserver.Redis(t)
 	replica := testserver.Redis(t, "--replicaof", "127.0.0.1", fmt.Sprint(master.Port()))
-	s := open(t, connect(t, replica.Addr()), &patient)
+	l := new(lossy)
+	client := redis.NewClient(&redis.Options{Addr: replica.Addr(), Dialer: l.dial})
+	t.Cleanup(func() { _ = client.Close() })
+	s := open(t, client, &patient)
 	for _, m := range []halt.Mode{halt.Take, halt.Debit} {
 		c := lasting(5).Charge("k", 1)
 		c.Mode = m
+		before, begin := l.sent.Load(), time.Now()
 		d, err := s.TakeOne(context.Background(), c)
 		if !errors.Is(err, halt.ErrStore) || !redis.IsReadOnlyError(err) {
 			t.Errorf("a %s at a replica: %+v, %v", m, d, err)
+		}
+		// It may soon be the master.
+		if sent, took := l.sent.Load()-before, time.Since(begin); sent != 5 || took < 21*time.Millisecond {
+			t.Errorf("a %s at a replica was sent %d times within %v, want 5 within 21 ms", m, sent, took)
 		}
 	}
 }

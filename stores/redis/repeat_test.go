@@ -93,11 +93,11 @@ func TestLostReply(t *testing.T) {
 			var client redis.UniversalClient
 			if to == "Cluster" {
 				servers = cluster.Nodes
-				client = redis.NewClusterClient(&redis.ClusterOptions{Addrs: cluster.Addrs(), Dialer: l.dial})
+				client = connectCluster(t, cluster, &redis.ClusterOptions{Dialer: l.dial})
 			} else {
 				client = redis.NewClient(&redis.Options{Addr: single.Addr(), Dialer: l.dial})
+				t.Cleanup(func() { _ = client.Close() })
 			}
-			t.Cleanup(func() { _ = client.Close() })
 			s := open(t, client, &patient)
 			count := func() (n int) {
 				for _, server := range servers {

@@ -186,14 +186,44 @@ func (s *Store) Reset(ctx context.Context, p halt.Policy, key string) error {
 	shadow := c
 	shadow.Mode = halt.Shadow
 	keys := []string{s.storageKey(&c), s.storageKey(&shadow)}
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- s.client.Del(ctx, keys...).Err() }() // not all clients look at the context
-	select {
-	case err := <-done:
+	// Not all clients look at the context.
+	return within(ctx, s.timeout, func(ctx context.Context) error { return typed(s.client.Del(ctx, keys...).Err()) })
+}
+
+// within calls f in a goroutine of its own. It returns when f has, when ctx ends, or after the timeout, with an error that
+// matches halt.ErrDeadline. f's context ends then, too, but f may go on for longer: what it writes to must be its own. If it
+// panics before that, the caller gets the panic.
+func within(ctx context.Context, timeout time.Duration, f func(context.Context) error) error {
+	if err := ctx.Err(); err != nil {
 		return typed(err)
-	case <-ctx.Done():
-		return typed(ctx.Err())
 	}
+	type result struct {
+		err      error
+		panicked any
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	done := make(chan result, 1)
+	go func() {
+		var r result
+		defer cancel()
+		defer func() {
+			r.panicked = recover()
+			done <- r
+		}()
+		r.err = f(ctx)
+	}()
+	var r result
+	select {
+	case r = <-done:
+	case <-ctx.Done():
+		select {
+		case r = <-done: // the answer came at the same moment
+		default:
+			return typed(ctx.Err())
+		}
+	}
+	if r.panicked != nil {
+		panic(r.panicked) //nolint:forbidigo // it is the caller's, who may recover
+	}
+	return r.err
 }

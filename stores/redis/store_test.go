@@ -223,18 +223,21 @@ func TestACL(t *testing.T) {
 		for _, n := range c.Nodes {
 			user(connect(t, n.Addr()), single+cluster)
 		}
-		client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.Addrs(), Username: "halt", Password: "secret"})
-		t.Cleanup(func() { _ = client.Close() })
-		s := open(t, client, &patient)
-		stop := load(s, lasting(1<<40).Charge("k", 1))
+		admin := connectCluster(t, c, new(redis.ClusterOptions))
+		client := connectCluster(t, c, &redis.ClusterOptions{Username: "halt", Password: "secret"})
+		h := harness(client)
+		h.New = func(tb testing.TB) halt.Store {
+			flush(tb, admin)
+			return open(tb, client, &patient)
+		}
+		h.Atomic, h.Corrupt, h.TTL = false, damages(admin), nil
+		storetest.Run(t, h)
+		stop := load(open(t, client, &patient), lasting(1<<40).Charge("k", 1))
 		for i, n := range c.Nodes {
 			c.Move(n, c.Nodes[(i+1)%3], 200)
 		}
 		if n, failed := stop(); n == 0 || failed["store"]*100 > int(n) {
 			t.Errorf("%d were admitted, errors: %v", n, failed)
-		}
-		if err := s.Reset(ctx, lasting(1), "k"); err != nil {
-			t.Error(err)
 		}
 	})
 }

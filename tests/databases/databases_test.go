@@ -10,6 +10,8 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
@@ -19,17 +21,18 @@ import (
 	haltmemcached "github.com/halt-dev/halt/stores/memcached"
 	haltmongo "github.com/halt-dev/halt/stores/mongodb"
 	haltpostgres "github.com/halt-dev/halt/stores/postgres"
+	haltredis "github.com/halt-dev/halt/stores/redis"
 )
 
-// database is a store and its server, which is started once for all tests of the store.
+// database is a store and its server, or its cluster's servers, which are started once for all tests of the store.
 type database struct {
 	name  string
-	start func(testing.TB) *testserver.Server
+	start func(testing.TB) (addrs []string)
 	// prepare makes what has to be there, by the address of the server itself; nil: nothing.
 	prepare func(t *testing.T, addr string)
-	// open makes a client and a store that reach the server at an address. The client is as its makers' defaults are, but for what
+	// open makes a client and a store that reach the servers by the network. The client is as its makers' defaults are, but for what
 	// the store's documentation asks for. closer ends both.
-	open func(t *testing.T, addr string, timeout time.Duration) (s halt.Store, closer func())
+	open func(t *testing.T, n *network, timeout time.Duration) (s halt.Store, closer func())
 	// timeout is that of the store. A call on a good network has to be decided within it, on a busy machine too.
 	timeout time.Duration
 	// locks: calls of two charges are transactions of several round trips. One whose end the network swallowed stays open, and keeps
@@ -42,26 +45,58 @@ type database struct {
 
 var databases = []database{
 	{
+		name: "redis", timeout: 50 * time.Millisecond, enough: 500,
+		start: func(tb testing.TB) []string { return []string{testserver.Redis(tb).Addr()} },
+		open:  openRedis,
+	},
+	{
+		// Most calls of two charges are on two slots.
+		name: "redis cluster", timeout: 100 * time.Millisecond, enough: 500,
+		start: func(tb testing.TB) []string { return testserver.RedisCluster(tb, 3).Addrs() },
+		open:  openRedisCluster,
+	},
+	{
 		name: "postgres", timeout: 100 * time.Millisecond, enough: 300,
-		start:   func(tb testing.TB) *testserver.Server { return testserver.Postgres(tb) },
+		start:   func(tb testing.TB) []string { return []string{testserver.Postgres(tb).Addr()} },
 		prepare: preparePostgres, open: openPostgres,
 	},
 	{
 		name: "dynamodb", timeout: 200 * time.Millisecond, enough: 100,
-		start:   func(tb testing.TB) *testserver.Server { return testserver.DynamoDB(tb) },
+		start:   func(tb testing.TB) []string { return []string{testserver.DynamoDB(tb).Addr()} },
 		prepare: prepareDynamoDB, open: openDynamoDB,
 	},
 	{
 		name: "memcached", timeout: 50 * time.Millisecond, enough: 500,
-		start: func(tb testing.TB) *testserver.Server { return testserver.Memcached(tb) },
+		start: func(tb testing.TB) []string { return []string{testserver.Memcached(tb).Addr()} },
 		open:  openMemcached,
 	},
 	{
 		// The server is written in Python, and it is the slowest.
 		name: "mongodb", timeout: 300 * time.Millisecond, enough: 100, locks: true,
-		start:   func(tb testing.TB) *testserver.Server { return testserver.MongoDB(tb) },
+		start:   func(tb testing.TB) []string { return []string{testserver.MongoDB(tb).Addr()} },
 		prepare: prepareMongoDB, open: openMongoDB,
 	},
+}
+
+func init() { logging.Disable() } // go-redis tells of each connection that it can't make
+
+func openRedis(t *testing.T, n *network, timeout time.Duration) (halt.Store, func()) {
+	t.Helper()
+	return redisStore(t, redis.NewClient(&redis.Options{Addr: n.addr}), timeout)
+}
+
+func openRedisCluster(t *testing.T, n *network, timeout time.Duration) (halt.Store, func()) {
+	t.Helper()
+	return redisStore(t, redis.NewClusterClient(&redis.ClusterOptions{Addrs: n.servers(), Dialer: n.dial, ReadTimeout: timeout}), timeout)
+}
+
+func redisStore(t *testing.T, client redis.UniversalClient, timeout time.Duration) (halt.Store, func()) {
+	t.Helper()
+	s, err := haltredis.New(client, &haltredis.Options{Timeout: timeout})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, func() { _ = client.Close() }
 }
 
 // postgresPool connects within a second or not at all. By default pgx gives a connection two minutes, in which it takes up one of
@@ -85,9 +120,9 @@ func preparePostgres(t *testing.T, addr string) {
 	}
 }
 
-func openPostgres(t *testing.T, addr string, timeout time.Duration) (halt.Store, func()) {
+func openPostgres(t *testing.T, n *network, timeout time.Duration) (halt.Store, func()) {
 	t.Helper()
-	pool := postgresPool(t, addr)
+	pool := postgresPool(t, n.addr)
 	s, err := haltpostgres.New(pool, &haltpostgres.Options{Timeout: timeout})
 	if err != nil {
 		t.Fatal(err)
@@ -119,9 +154,9 @@ func prepareDynamoDB(t *testing.T, addr string) {
 	}
 }
 
-func openDynamoDB(t *testing.T, addr string, timeout time.Duration) (halt.Store, func()) {
+func openDynamoDB(t *testing.T, n *network, timeout time.Duration) (halt.Store, func()) {
 	t.Helper()
-	client, closer := dynamoClient(addr)
+	client, closer := dynamoClient(n.addr)
 	s, err := haltdynamo.New(client, dynamoTable, &haltdynamo.Options{Timeout: timeout})
 	if err != nil {
 		t.Fatal(err)
@@ -129,9 +164,9 @@ func openDynamoDB(t *testing.T, addr string, timeout time.Duration) (halt.Store,
 	return s, closer
 }
 
-func openMemcached(t *testing.T, addr string, timeout time.Duration) (halt.Store, func()) {
+func openMemcached(t *testing.T, n *network, timeout time.Duration) (halt.Store, func()) {
 	t.Helper()
-	s, err := haltmemcached.New([]string{addr}, &haltmemcached.Options{Timeout: timeout})
+	s, err := haltmemcached.New([]string{n.addr}, &haltmemcached.Options{Timeout: timeout})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,9 +206,9 @@ func prepareMongoDB(t *testing.T, addr string) {
 	}
 }
 
-func openMongoDB(t *testing.T, addr string, timeout time.Duration) (halt.Store, func()) {
+func openMongoDB(t *testing.T, n *network, timeout time.Duration) (halt.Store, func()) {
 	t.Helper()
-	collection, closer := mongoClient(t, addr)
+	collection, closer := mongoClient(t, n.addr)
 	s, err := haltmongo.New(collection, &haltmongo.Options{Timeout: timeout})
 	if err != nil {
 		t.Fatal(err)

@@ -358,10 +358,10 @@ func (c *caller) note(b *budget, charge *halt.Charge, d *halt.Decision, err erro
 
 // On a network so slow that each answer takes almost as long as a whole call may, a call ends in time all the same, however many
 // charges it has.
-func testFarAway(t *testing.T, db *database, addr string) {
+func testFarAway(t *testing.T, db *database, addrs []string) {
 	const timeout = time.Second
-	n := newNetwork(t, addr)
-	s, closeStore := db.open(t, n.proxy.Listen, timeout)
+	n := newNetwork(t, addrs)
+	s, closeStore := db.open(t, n, timeout)
 	t.Cleanup(closeStore)
 	a, b := newBudget(wide), newBudget(wide)
 	charges, ds := []halt.Charge{a.charge(1, halt.Take), b.charge(1, halt.Take)}, make([]halt.Decision, 2)
@@ -378,4 +378,34 @@ func testFarAway(t *testing.T, db *database, addr string) {
 	if err != nil && halt.ErrorKind(err) != "deadline" {
 		t.Errorf("its error: %v", err)
 	}
+}
+
+// A Credit whose answer the network swallows is an error, and is not sent again.
+func testLostCredit(t *testing.T, db *database, addrs []string) {
+	n := newNetwork(t, addrs)
+	s, closeStore := db.open(t, n, db.timeout)
+	t.Cleanup(closeStore)
+	var b *budget
+	var since halt.Instant
+	within(t, patience, "a Take is decided", func() bool {
+		b = newBudget(wide) // another one each time, since nobody knows what became of the last
+		d, err := storetest.TakeOne(context.Background(), s, b.charge(10, halt.Take))
+		since = d.At
+		return err == nil
+	})
+	credit := b.charge(3, halt.Credit)
+	credit.At, credit.Taken = since, 10
+	cure := n.poison("timeout", "downstream", `"timeout":0`)
+	_, err := storetest.TakeOne(context.Background(), s, credit)
+	cure()
+	if err == nil || halt.ErrorKind(err) != "deadline" {
+		t.Errorf("its error: %v", err)
+	}
+	within(t, comeback, "7 of 10 are spent", func() bool {
+		d, err := storetest.TakeOne(context.Background(), s, b.charge(0, halt.Peek))
+		if spent := wide.Limit - d.Remaining; err == nil && spent < 7 {
+			t.Fatalf("%d of 10 are spent, after a Credit of 3", spent)
+		}
+		return err == nil && wide.Limit-d.Remaining == 7
+	})
 }

@@ -3,8 +3,11 @@ package databases
 import (
 	"context"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -28,58 +31,96 @@ const comeback = 10 * time.Second
 // patience is how long anything else may take.
 const patience = 30 * time.Second
 
-// A network is the way to a server, which can be spoilt.
+// A network is the way to a server, or to those of a cluster, which can be spoilt.
 type network struct {
 	t        *testing.T
-	proxy    *toxiproxy.Proxy
-	up, down *weather // of what goes to the server, and to the client
+	proxies  []*toxiproxy.Proxy // one for each server
+	addr     string             // that stands for the first server's
+	ways     map[string]string  // by a server's address, that of its proxy
+	up, down *weather           // of what goes to the servers, and to the client
 }
 
-func newNetwork(t *testing.T, addr string) *network {
+func newNetwork(t *testing.T, addrs []string) *network {
 	t.Helper()
 	api := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
-	n := &network{t: t, proxy: toxiproxy.NewProxy(api, t.Name(), "127.0.0.1:0", addr)}
+	n := &network{t: t, ways: map[string]string{}}
+	for _, addr := range addrs {
+		n.proxies = append(n.proxies, toxiproxy.NewProxy(api, t.Name()+" "+addr, "127.0.0.1:0", addr))
+	}
 	n.up, n.down = n.weather("upstream"), n.weather("downstream")
 	n.start()
-	t.Cleanup(n.proxy.Stop)
+	t.Cleanup(n.stop)
+	for _, p := range n.proxies {
+		n.ways[p.Upstream] = p.Listen
+	}
+	n.addr = n.ways[addrs[0]]
 	return n
 }
 
 func (n *network) start() {
 	n.t.Helper()
-	if err := n.proxy.Start(); err != nil {
-		n.t.Fatal(err)
+	for _, p := range n.proxies {
+		if err := p.Start(); err != nil {
+			n.t.Fatal(err)
+		}
 	}
+}
+
+func (n *network) stop() {
+	for _, p := range n.proxies {
+		p.Stop()
+	}
+}
+
+// servers returns the addresses of the servers themselves, which dial knows.
+func (n *network) servers() []string { return slices.Collect(maps.Keys(n.ways)) }
+
+// dial is for clients that learn the addresses from the servers: it makes a connection by the network.
+func (n *network) dial(ctx context.Context, _, addr string) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", n.ways[addr])
 }
 
 func (n *network) weather(direction string) *weather {
 	n.t.Helper()
-	return n.add("weather", direction, "").Toxic.(*weather)
+	w := new(weather)
+	for _, toxic := range n.add("weather", direction, "") {
+		toxic.Toxic.(*outdoors).weather = w
+	}
+	return w
 }
 
-func (n *network) add(toxic, direction, attributes string) *toxics.ToxicWrapper {
+func (n *network) add(toxic, direction, attributes string) (added []*toxics.ToxicWrapper) {
 	n.t.Helper()
 	body := fmt.Sprintf(`{"name":%q,"type":%q,"stream":%q,"toxicity":1,"attributes":{%s}}`, toxic+" "+direction, toxic, direction, attributes)
-	added, err := n.proxy.Toxics.AddToxicJson(strings.NewReader(body))
-	if err != nil {
-		n.t.Fatal(err)
+	for _, p := range n.proxies {
+		a, err := p.Toxics.AddToxicJson(strings.NewReader(body))
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		added = append(added, a)
 	}
 	return added
 }
 
-// poison makes the way to the client ("downstream") or to the server ("upstream") bad; the returned function makes it good again.
+// poison makes the way to the client ("downstream") or to the servers ("upstream") bad; the returned function makes it good again.
 func (n *network) poison(toxic, direction, attributes string) (cure func()) {
 	n.t.Helper()
 	added := n.add(toxic, direction, attributes)
 	return func() {
 		n.t.Helper()
-		if err := n.proxy.Toxics.RemoveToxic(context.Background(), added.Name); err != nil {
-			n.t.Error(err)
+		for i, p := range n.proxies {
+			if err := p.Toxics.RemoveToxic(context.Background(), added[i].Name); err != nil {
+				n.t.Error(err)
+			}
 		}
 	}
 }
 
-// weather is a toxic that is there from the beginning and changes. It does what toxiproxy's own latency and limit_data do, without
+// outdoors is a toxic that is there from the beginning: a weather, which changes.
+type outdoors struct{ *weather }
+
+// weather is the same for all servers. It does what toxiproxy's own latency and limit_data do, without
 // being removed: that makes toxiproxy wait for clients which have closed their connections, 5 s for each answer that it still
 // has for them, or for good. And it does what none of them does: make connections half-open.
 type weather struct {
@@ -93,7 +134,7 @@ type weather struct {
 	forgetting atomic.Bool
 }
 
-func init() { toxics.Register("weather", new(weather)) }
+func init() { toxics.Register("weather", new(outdoors)) }
 
 // journey is what a weather knows of a connection.
 type journey struct {
@@ -208,7 +249,7 @@ var troubles = []trouble{
 		n.down.jitter.Store(0)
 	}},
 	{"refused", func(n *network, l *load) {
-		n.proxy.Stop()
+		n.stop()
 		l.fails()
 		n.start()
 	}},
@@ -257,27 +298,28 @@ func forget(which func(*network) *weather) func(*network, *load) {
 func TestNetwork(t *testing.T) {
 	for _, db := range databases {
 		t.Run(db.name, func(t *testing.T) {
-			addr := db.start(t).Addr()
+			addrs := db.start(t)
 			if db.prepare != nil {
-				db.prepare(t, addr)
+				db.prepare(t, addrs[0])
 			}
 			for _, x := range troubles {
-				t.Run(x.name, func(t *testing.T) { testTrouble(t, &db, addr, x) })
+				t.Run(x.name, func(t *testing.T) { testTrouble(t, &db, addrs, x) })
 			}
-			t.Run("far away", func(t *testing.T) { testFarAway(t, &db, addr) })
+			t.Run("far away", func(t *testing.T) { testFarAway(t, &db, addrs) })
+			t.Run("lost Credit", func(t *testing.T) { testLostCredit(t, &db, addrs) })
 		})
 	}
 }
 
-func testTrouble(t *testing.T, db *database, addr string, x trouble) {
+func testTrouble(t *testing.T, db *database, addrs []string, x trouble) {
 	before := len(others())
-	n := newNetwork(t, addr)
-	s, closeStore := db.open(t, n.proxy.Listen, db.timeout)
+	n := newNetwork(t, addrs)
+	s, closeStore := db.open(t, n, db.timeout)
 	l := newLoad(t, s, db.timeout)
 	l.locks = db.locks
 	shut := sync.OnceFunc(func() {
 		l.stop()
-		n.proxy.Stop() // first: pgx takes 15 s to close a connection that answers nothing
+		n.stop() // first: pgx takes 15 s to close a connection that answers nothing
 		closeStore()
 	})
 	t.Cleanup(shut)
