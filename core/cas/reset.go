@@ -6,33 +6,20 @@ import (
 	"time"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/combine"
 )
 
 // Reset forgets what key has used under p, its shadow's budget and blocks included. It returns when that is done, when ctx
 // ends, or after the Timeout.
 func (s *Store) Reset(ctx context.Context, p halt.Policy, key string) error {
-	if err := ctx.Err(); err != nil {
-		return typed(err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, s.o.Timeout)
-	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- s.reset(ctx, p, key) }()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done(): // whatever the register is doing
-		return typed(ctx.Err())
-	}
-}
-
-func (s *Store) reset(ctx context.Context, p halt.Policy, key string) error {
-	for _, m := range []halt.Mode{halt.Take, halt.Shadow} {
-		if err := s.remove(ctx, halt.StorageKey(s.o.Prefix, halt.Charge{Policy: p, Key: key, Mode: m})); err != nil {
-			return err
+	return combine.Within(ctx, s.o.Timeout, func(ctx context.Context) error {
+		for _, m := range []halt.Mode{halt.Take, halt.Shadow} {
+			if err := s.remove(ctx, halt.StorageKey(s.o.Prefix, halt.Charge{Policy: p, Key: key, Mode: m})); err != nil {
+				return err
+			}
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // remove removes what is under the key, whatever it is.

@@ -17,7 +17,7 @@ func TestAllocations(t *testing.T) {
 	defer cancel()
 	cs, ds := []halt.Charge{policy.Charge("a", 1), policy.Charge("b", 1)}, make([]halt.Decision, 2)
 	if n := testing.AllocsPerRun(2000, func() {
-		if _, err := c.TakeOne(ctx, "q", cs[0], 1); err != nil {
+		if _, err := c.takeOne(ctx, "q", cs[0], 1); err != nil {
 			t.Error(err)
 		}
 	}); n > 0 {

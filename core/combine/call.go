@@ -16,10 +16,8 @@ type Call[T any] struct {
 	// Of is what was passed to Take.
 	Of T
 
-	one         [1]halt.Charge
-	oneDecision [1]halt.Decision
-	many        []halt.Charge // the memory of Charges, if there are several
-	decided     []halt.Decision
+	charges   []halt.Charge   // the memory of Charges
+	decisions []halt.Decision // and of Decisions
 
 	pool  *pool[T]
 	size  int // bytes of keys

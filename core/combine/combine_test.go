@@ -113,7 +113,7 @@ func after(t *testing.T, fs map[int]func()) {
 func ok(t *testing.T, c *Combiner[string, int], queue, key string, of int) func() {
 	t.Helper()
 	return func() {
-		if d, err := c.TakeOne(t.Context(), queue, policy.Charge(key, 1), of); err != nil || d.Remaining != int64(of) {
+		if d, err := c.takeOne(t.Context(), queue, policy.Charge(key, 1), of); err != nil || d.Remaining != int64(of) {
 			t.Errorf("%s: %+v, %v", key, d, err)
 		}
 	}
@@ -232,7 +232,7 @@ func TestError(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		c, db := newCombiner(Options{Timeout: time.Minute, MaxBatch: 5, InFlight: 1}, 0)
 		db.fail = errors.New("no such table")
-		if d, err := c.TakeOne(t.Context(), "q", policy.Charge("k", 1), 7); !errors.Is(err, db.fail) || d != (halt.Decision{}) {
+		if d, err := c.takeOne(t.Context(), "q", policy.Charge("k", 1), 7); !errors.Is(err, db.fail) || d != (halt.Decision{}) {
 			t.Errorf("%+v, %v", d, err)
 		}
 		ds := []halt.Decision{{Remaining: 5}}
@@ -267,4 +267,11 @@ func TestOptions(t *testing.T) {
 			newCombiner(o, 0)
 		}()
 	}
+}
+
+// takeOne is Take of one charge.
+func (c *Combiner[K, T]) takeOne(ctx context.Context, queue K, charge halt.Charge, of T) (halt.Decision, error) {
+	var ds [1]halt.Decision
+	err := c.Take(ctx, queue, []halt.Charge{charge}, ds[:], of)
+	return ds[0], err
 }

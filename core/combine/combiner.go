@@ -61,27 +61,13 @@ func New[K comparable, T any](o Options, newSender func() Sender[K, T]) *Combine
 	return &Combiner[K, T]{o: o, newSender: newSender, queues: make(map[K]*queue[K, T])}
 }
 
-// TakeOne decides one charge in a batch of the queue. It returns when the batch is back, when ctx ends, or after the
-// Timeout, with an error that matches halt.ErrDeadline: then it is unknown whether the charge was spent.
-func (c *Combiner[K, T]) TakeOne(ctx context.Context, queue K, charge halt.Charge, of T) (halt.Decision, error) {
-	if err := ctx.Err(); err != nil {
-		return halt.Decision{}, ended(err)
-	}
-	w := c.pool.single(&charge, of)
-	if err := c.await(ctx, queue, w); err != nil {
-		return halt.Decision{}, err
-	}
-	d := w.Decisions[0]
-	w.release()
-	return d, nil
-}
-
-// Take decides the charges of cs as one call of the queue, as TakeOne does, and fills ds.
+// Take decides the charges of cs as one call in a batch of the queue, and fills ds. It returns when the batch is back, when ctx
+// ends, or after the Timeout, with an error that matches halt.ErrDeadline: then it is unknown whether the charges were spent.
 func (c *Combiner[K, T]) Take(ctx context.Context, queue K, cs []halt.Charge, ds []halt.Decision, of T) error {
 	if err := ctx.Err(); err != nil {
 		return ended(err)
 	}
-	w := c.pool.several(cs, of)
+	w := c.pool.call(cs, of)
 	if err := c.await(ctx, queue, w); err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ func TestLeave(t *testing.T) {
 				}
 				defer cancel()
 				began := time.Now()
-				if d, err := c.TakeOne(ctx, "q", policy.Charge(key, 1), 9); !errors.Is(err, want) || d != (halt.Decision{}) {
+				if d, err := c.takeOne(ctx, "q", policy.Charge(key, 1), 9); !errors.Is(err, want) || d != (halt.Decision{}) {
 					t.Errorf("%s: %+v, %v", key, d, err)
 				}
 				if got := time.Since(began); got != within {
@@ -57,7 +57,7 @@ func TestEnded(t *testing.T) {
 		c, db := newCombiner(Options{Timeout: time.Second, MaxBatch: 10, InFlight: 1}, 0)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := c.TakeOne(ctx, "q", policy.Charge("k", 1), 1); !errors.Is(err, context.Canceled) {
+		if _, err := c.takeOne(ctx, "q", policy.Charge("k", 1), 1); !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
 		if err := c.Take(ctx, "q", []halt.Charge{policy.Charge("k", 1)}, make([]halt.Decision, 1), 1); !errors.Is(err, context.Canceled) {
@@ -65,7 +65,7 @@ func TestEnded(t *testing.T) {
 		}
 		late, cancel := context.WithDeadline(t.Context(), time.Now())
 		defer cancel()
-		if _, err := c.TakeOne(late, "q", policy.Charge("k", 1), 1); !errors.Is(err, halt.ErrDeadline) || !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := c.takeOne(late, "q", policy.Charge("k", 1), 1); !errors.Is(err, halt.ErrDeadline) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
 		if len(db.batches) > 0 {
@@ -82,7 +82,7 @@ func TestTimeout(t *testing.T) {
 		late := func(key string, within time.Duration) func() {
 			return func() {
 				began := time.Now()
-				_, err := c.TakeOne(t.Context(), "q", policy.Charge(key, 1), 1)
+				_, err := c.takeOne(t.Context(), "q", policy.Charge(key, 1), 1)
 				if got := time.Since(began); !errors.Is(err, halt.ErrDeadline) || !errors.Is(err, context.DeadlineExceeded) || got != within {
 					t.Errorf("%s: after %v %v", key, got, err)
 				}
@@ -159,7 +159,7 @@ func TestAbandoned(t *testing.T) {
 				continue
 			}
 			wg.Go(func() {
-				if _, err := c.TakeOne(ctx, "q", policy.Charge("leaves", 1), i); !errors.Is(err, halt.ErrDeadline) {
+				if _, err := c.takeOne(ctx, "q", policy.Charge("leaves", 1), i); !errors.Is(err, halt.ErrDeadline) {
 					t.Error(err)
 				}
 			})
@@ -232,7 +232,7 @@ func (s *chaos) call(t *testing.T, c *Combiner[string, int], rng *rand.Rand, id 
 	ds := make([]halt.Decision, 1+rng.IntN(3))
 	var err error
 	if len(ds) == 1 {
-		ds[0], err = c.TakeOne(ctx, queue, policy.Charge(queue, 1), id)
+		ds[0], err = c.takeOne(ctx, queue, policy.Charge(queue, 1), id)
 	} else {
 		cs := make([]halt.Charge, len(ds))
 		for i := range cs {

@@ -19,24 +19,16 @@ func (p *pool[T]) get() *Call[T] {
 	return w
 }
 
-// single returns a call of one charge.
-func (p *pool[T]) single(c *halt.Charge, of T) *Call[T] {
+// call returns a call of the charges.
+func (p *pool[T]) call(cs []halt.Charge, of T) *Call[T] {
 	w := p.get()
-	w.one[0], w.oneDecision[0], w.Of = *c, halt.Decision{}, of
-	w.Charges, w.Decisions, w.size = w.one[:], w.oneDecision[:], len(c.Key)
-	return w
-}
-
-// several returns a call of the charges.
-func (p *pool[T]) several(cs []halt.Charge, of T) *Call[T] {
-	w := p.get()
-	w.many = append(w.many[:0], cs...)
-	w.decided, w.size = w.decided[:0], 0
+	w.charges = append(w.charges[:0], cs...)
+	w.decisions, w.size = w.decisions[:0], 0
 	for i := range cs {
-		w.decided = append(w.decided, halt.Decision{})
+		w.decisions = append(w.decisions, halt.Decision{})
 		w.size += len(cs[i].Key)
 	}
-	w.Charges, w.Decisions, w.Of = w.many, w.decided, of
+	w.Charges, w.Decisions, w.Of = w.charges, w.decisions, of
 	return w
 }
 
@@ -47,8 +39,8 @@ func (w *Call[T]) release() {
 	clear(w.Charges)
 	var none T
 	w.Charges, w.Decisions, w.Of, w.err = nil, nil, none, nil
-	if cap(w.many) > most {
-		w.many, w.decided = nil, nil
+	if cap(w.charges) > most {
+		w.charges, w.decisions = nil, nil
 	}
 	w.state.Store(waiting)
 	w.pool.calls.Put(w)

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/combine"
 )
 
 // across is a call whose keys are in several slots of a cluster, which no script can touch at once. It is decided slot by
@@ -56,7 +57,7 @@ func (s *Store) takeAcross(ctx context.Context, cs []halt.Charge, ds []halt.Deci
 		}
 		return 1
 	})
-	if err := within(ctx, s.timeout, a.decide); err != nil {
+	if err := combine.Within(ctx, s.timeout, a.decide); err != nil {
 		return err // the groups may still be in use, for what is to be given back
 	}
 	for _, g := range a.groups {
@@ -86,7 +87,7 @@ func (a *across) decide(ctx context.Context) error {
 	}
 	var taken []*group
 	for n, g := range a.groups {
-		if err := a.s.take(ctx, g.cs, g.ds); err != nil {
+		if err := a.s.takeTogether(ctx, g.cs, g.ds); err != nil {
 			_ = a.giveBack(ctx, taken) // the first error is the one to tell
 			return err
 		}
@@ -175,7 +176,7 @@ func (a *across) some(ctx context.Context, g *group, choose func(i int) (halt.Ch
 		return nil
 	}
 	ds := make([]halt.Decision, len(cs))
-	if err := a.s.take(ctx, cs, ds); err != nil {
+	if err := a.s.takeTogether(ctx, cs, ds); err != nil {
 		return err
 	}
 	var back []halt.Charge
@@ -218,14 +219,5 @@ func (s *Store) credit(ctx context.Context, cs []halt.Charge) error {
 	if len(cs) == 0 {
 		return nil
 	}
-	return s.take(context.WithoutCancel(ctx), cs, make([]halt.Decision, len(cs)))
-}
-
-// take is Take of charges that are in one slot, one or several.
-func (s *Store) take(ctx context.Context, cs []halt.Charge, ds []halt.Decision) (err error) {
-	if len(cs) == 1 {
-		ds[0], err = s.TakeOne(ctx, cs[0])
-		return err
-	}
-	return s.takeTogether(ctx, cs, ds)
+	return s.takeTogether(context.WithoutCancel(ctx), cs, make([]halt.Decision, len(cs)))
 }

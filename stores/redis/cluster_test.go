@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/combine"
 	"github.com/halt-dev/halt/core/storetest"
 	"github.com/halt-dev/halt/core/storetest/testserver"
 )
@@ -169,7 +170,7 @@ func TestWithinPanics(t *testing.T) {
 			t.Errorf("recovered %v", got)
 		}
 	}()
-	err := within(t.Context(), time.Minute, func(context.Context) error {
+	err := combine.Within(t.Context(), time.Minute, func(context.Context) error {
 		return each([]*group{{}, {}}, func(*group) error { panic("a client's bug") })
 	})
 	t.Errorf("it returned %v", err)

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/storetest"
 	"github.com/halt-dev/halt/core/storetest/testserver"
 )
 
@@ -111,7 +112,7 @@ func TestFailover(t *testing.T) {
 	p := lasting(2000)
 	stop := load(s, p.Charge("k", 1))
 	works := func() bool {
-		_, err := s.TakeOne(context.Background(), p.Charge("other", 0))
+		_, err := storetest.TakeOne(context.Background(), s, p.Charge("other", 0))
 		return err == nil
 	}
 	for range 2 {
@@ -120,7 +121,7 @@ func TestFailover(t *testing.T) {
 	}
 	eventually(t, "calls work after failovers", works)
 	eventually(t, "the limit is reached", func() bool {
-		d, err := s.TakeOne(context.Background(), p.Charge("k", 0))
+		d, err := storetest.TakeOne(context.Background(), s, p.Charge("k", 0))
 		return err == nil && d.Remaining == 0
 	})
 	admitted, failed := stop()

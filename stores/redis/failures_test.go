@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/storetest"
 	"github.com/halt-dev/halt/core/storetest/testserver"
 )
 
@@ -49,7 +50,7 @@ func load(s *Store, c halt.Charge) (stop func() (admitted int64, failed map[stri
 	for range 8 {
 		wg.Go(func() {
 			for !over.Load() {
-				d, err := s.TakeOne(context.Background(), c)
+				d, err := storetest.TakeOne(context.Background(), s, c)
 				switch {
 				case err != nil:
 					mu.Lock()
@@ -108,16 +109,16 @@ func TestRestart(t *testing.T) {
 	p := lasting(1000)
 	stop := load(s, p.Charge("k", 1))
 	eventually(t, "the limit is reached", func() bool {
-		d, err := s.TakeOne(context.Background(), p.Charge("k", 0))
+		d, err := storetest.TakeOne(context.Background(), s, p.Charge("k", 0))
 		return err == nil && d.Remaining == 0
 	})
 	server.Kill()
-	if _, err := s.TakeOne(context.Background(), p.Charge("k", 1)); !errors.Is(err, halt.ErrStore) && !errors.Is(err, halt.ErrDeadline) {
+	if _, err := storetest.TakeOne(context.Background(), s, p.Charge("k", 1)); !errors.Is(err, halt.ErrStore) && !errors.Is(err, halt.ErrDeadline) {
 		t.Errorf("with the server down: %v", err)
 	}
 	server.Restart()
 	eventually(t, "the limit is reached again", func() bool {
-		d, err := s.TakeOne(context.Background(), p.Charge("k", 0))
+		d, err := storetest.TakeOne(context.Background(), s, p.Charge("k", 0))
 		return err == nil && d.Remaining == 0
 	})
 	if admitted, _ := stop(); admitted > 2*p.Limit {
@@ -148,14 +149,14 @@ func TestLoading(t *testing.T) {
 	}()
 	p := lasting(10)
 	eventually(t, "a call meets the loading", func() bool {
-		_, err := s.TakeOne(ctx, p.Charge("k", 1))
+		_, err := storetest.TakeOne(ctx, s, p.Charge("k", 1))
 		return err != nil && errors.Is(err, halt.ErrStore) && strings.Contains(err.Error(), "LOADING")
 	})
 	if err := <-reloaded; err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "calls work again", func() bool {
-		_, err := s.TakeOne(ctx, p.Charge("k", 0))
+		_, err := storetest.TakeOne(ctx, s, p.Charge("k", 0))
 		return err == nil
 	})
 }
@@ -179,7 +180,7 @@ func TestReadOnlyReplica(t *testing.T) {
 		c := lasting(5).Charge("k", 1)
 		c.Mode = m
 		before, begin := l.sent.Load(), time.Now()
-		d, err := s.TakeOne(context.Background(), c)
+		d, err := storetest.TakeOne(context.Background(), s, c)
 		if !errors.Is(err, halt.ErrStore) || !redis.IsReadOnlyError(err) {
 			t.Errorf("a %s at a replica: %+v, %v", m, d, err)
 		}
@@ -199,7 +200,7 @@ func TestOutOfMemory(t *testing.T) {
 	if err := client.ConfigSet(ctx, "maxmemory", "1").Err(); err != nil {
 		t.Fatal(err)
 	}
-	if d, err := s.TakeOne(ctx, p.Charge("k", 1)); !errors.Is(err, halt.ErrStore) {
+	if d, err := storetest.TakeOne(ctx, s, p.Charge("k", 1)); !errors.Is(err, halt.ErrStore) {
 		t.Errorf("without memory: %+v, %v", d, err)
 	}
 	if err := s.Take(ctx, []halt.Charge{p.Charge("k", 1), p.Charge("l", 1)}, make([]halt.Decision, 2)); !errors.Is(err, halt.ErrStore) {
@@ -241,7 +242,7 @@ func TestLeave(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	errs := make(chan error)
 	call := func() {
-		_, err := s.TakeOne(waiting{ctx, waits}, p.Charge("k", 1))
+		_, err := storetest.TakeOne(waiting{ctx, waits}, s, p.Charge("k", 1))
 		errs <- err
 	}
 	before := l.sent.Load()
@@ -262,7 +263,7 @@ func TestLeave(t *testing.T) {
 	if d := take(t, s, p.Charge("k", 0)); d.Remaining != 98 {
 		t.Errorf("%d are left of 100, after 1 that was answered, 1 that was sent and 19 that left before", d.Remaining)
 	}
-	if _, err := s.TakeOne(ctx, p.Charge("k", 1)); !errors.Is(err, context.Canceled) {
+	if _, err := storetest.TakeOne(ctx, s, p.Charge("k", 1)); !errors.Is(err, context.Canceled) {
 		t.Errorf("with a context that has ended: %v", err)
 	}
 	if err := s.Reset(ctx, p, "k"); !errors.Is(err, context.Canceled) {
@@ -278,7 +279,7 @@ func TestTimeout(t *testing.T) {
 	server.Pause()
 	for range 5 {
 		start := time.Now()
-		_, err := s.TakeOne(context.Background(), p.Charge("k", 1))
+		_, err := storetest.TakeOne(context.Background(), s, p.Charge("k", 1))
 		if !errors.Is(err, halt.ErrDeadline) {
 			t.Errorf("a server that does not answer: %v", err)
 		}
@@ -289,7 +290,7 @@ func TestTimeout(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
 	defer cancel()
-	if _, err := s.TakeOne(ctx, p.Charge("k", 1)); !errors.Is(err, halt.ErrDeadline) || !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := storetest.TakeOne(ctx, s, p.Charge("k", 1)); !errors.Is(err, halt.ErrDeadline) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a caller's deadline: %v", err)
 	}
 	if err := s.Reset(ctx, p, "k"); !errors.Is(err, halt.ErrDeadline) {
@@ -297,7 +298,7 @@ func TestTimeout(t *testing.T) {
 	}
 	server.Resume()
 	eventually(t, "it works again", func() bool {
-		_, err := s.TakeOne(context.Background(), p.Charge("k", 0))
+		_, err := storetest.TakeOne(context.Background(), s, p.Charge("k", 0))
 		return err == nil
 	})
 }
@@ -309,7 +310,7 @@ func TestNoGoroutineStays(t *testing.T) {
 	stop := load(s, lasting(1<<40).Charge("k", 1))
 	server.Pause()
 	eventually(t, "calls time out", func() bool {
-		_, err := s.TakeOne(context.Background(), lasting(1).Charge("l", 1))
+		_, err := storetest.TakeOne(context.Background(), s, lasting(1).Charge("l", 1))
 		return errors.Is(err, halt.ErrDeadline)
 	})
 	server.Resume()

@@ -8,6 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	halt "github.com/halt-dev/halt/core"
+	"github.com/halt-dev/halt/core/storetest"
 	"github.com/halt-dev/halt/core/storetest/testserver"
 )
 
@@ -53,7 +54,7 @@ func open(tb testing.TB, c redis.UniversalClient, o *Options) *Store {
 // take takes c, and fails the test at an error.
 func take(tb testing.TB, s *Store, c halt.Charge) halt.Decision {
 	tb.Helper()
-	d, err := s.TakeOne(context.Background(), c)
+	d, err := storetest.TakeOne(context.Background(), s, c)
 	if err != nil {
 		tb.Fatal(err)
 	}

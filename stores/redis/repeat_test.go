@@ -124,7 +124,7 @@ func TestLostReply(t *testing.T) {
 				}
 				before := count()
 				l.armed.Store(true)
-				_, err := s.TakeOne(context.Background(), charge)
+				_, err := storetest.TakeOne(context.Background(), s, charge)
 				if (err != nil) != c.fails || err != nil && halt.ErrorKind(err) != "store" {
 					t.Errorf("a %s whose reply is lost: %v", c.mode, err)
 				}

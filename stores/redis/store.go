@@ -140,22 +140,12 @@ func (o *Options) complete() error {
 // Name returns "redis", for telemetry.
 func (s *Store) Name() string { return "redis" }
 
-// TakeOne decides one charge: [Store.Take] without slices.
-func (s *Store) TakeOne(ctx context.Context, c halt.Charge) (halt.Decision, error) {
-	w, slot := s.wayTo(ctx, &c)
-	return s.combiner.TakeOne(ctx, w, c, own{slot: slot})
-}
-
 // Take decides the charges of cs as one call. It is one atomic step at one instant, unless the keys are in several slots
 // of a cluster: see the package's documentation.
 func (s *Store) Take(ctx context.Context, cs []halt.Charge, ds []halt.Decision) error {
 	switch {
 	case len(cs) == 0:
 		return nil
-	case len(cs) == 1:
-		d, err := s.TakeOne(ctx, cs[0])
-		ds[0] = d
-		return err
 	case len(cs) > mostCalls:
 		return &halt.StoreError{Kind: halt.ErrInvalidCharge, Cause: fmt.Errorf("halt/redis: a call of more than %d charges", mostCalls)}
 	}
@@ -187,43 +177,5 @@ func (s *Store) Reset(ctx context.Context, p halt.Policy, key string) error {
 	shadow.Mode = halt.Shadow
 	keys := []string{s.storageKey(&c), s.storageKey(&shadow)}
 	// Not all clients look at the context.
-	return within(ctx, s.timeout, func(ctx context.Context) error { return typed(s.client.Del(ctx, keys...).Err()) })
-}
-
-// within calls f in a goroutine of its own. It returns when f has, when ctx ends, or after the timeout, with an error that
-// matches halt.ErrDeadline. f's context ends then, too, but f may go on for longer: what it writes to must be its own. If it
-// panics before that, the caller gets the panic.
-func within(ctx context.Context, timeout time.Duration, f func(context.Context) error) error {
-	if err := ctx.Err(); err != nil {
-		return typed(err)
-	}
-	type result struct {
-		err      error
-		panicked any
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	done := make(chan result, 1)
-	go func() {
-		var r result
-		defer cancel()
-		defer func() {
-			r.panicked = recover()
-			done <- r
-		}()
-		r.err = f(ctx)
-	}()
-	var r result
-	select {
-	case r = <-done:
-	case <-ctx.Done():
-		select {
-		case r = <-done: // the answer came at the same moment
-		default:
-			return typed(ctx.Err())
-		}
-	}
-	if r.panicked != nil {
-		panic(r.panicked) //nolint:forbidigo // it is the caller's, who may recover
-	}
-	return r.err
+	return combine.Within(ctx, s.timeout, func(ctx context.Context) error { return typed(s.client.Del(ctx, keys...).Err()) })
 }

@@ -212,7 +212,7 @@ func TestACL(t *testing.T) {
 		// A command too few is an error of the store, and nothing is amiss with the key.
 		for _, command := range []string{"time", "get", "set"} {
 			user(admin, single+" -"+command)
-			_, err := open(t, client, &patient).TakeOne(ctx, lasting(5).Charge("k", 1))
+			_, err := storetest.TakeOne(ctx, open(t, client, &patient), lasting(5).Charge("k", 1))
 			if !errors.Is(err, halt.ErrStore) || errors.Is(err, halt.ErrCorrupt) {
 				t.Errorf("without %s: %v", command, err)
 			}
@@ -262,7 +262,7 @@ func TestBatch(t *testing.T) {
 			if i%3 == 0 {
 				c = other.Charge("k", 2)
 			}
-			if d, err := s.TakeOne(ctx, c); err != nil || !d.Allowed {
+			if d, err := storetest.TakeOne(ctx, s, c); err != nil || !d.Allowed {
 				t.Errorf("%+v, %v", d, err)
 			}
 		})
@@ -409,7 +409,7 @@ func TestLongKeys(t *testing.T) {
 		wg.Go(func() {
 			key := fmt.Sprint(i, strings.Repeat("k", 64<<10))
 			for n := range int64(3) {
-				if d, err := s.TakeOne(context.Background(), p.Charge(key, 1)); err != nil || d.Allowed != (n < 2) {
+				if d, err := storetest.TakeOne(context.Background(), s, p.Charge(key, 1)); err != nil || d.Allowed != (n < 2) {
 					t.Errorf("number %d: %+v, %v", n, d, err)
 				}
 			}
