@@ -60,7 +60,7 @@ func (db *database) Send(ctx context.Context, queue string, calls []*Call[int]) 
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
-			err = ended(ctx.Err())
+			err = Ended(ctx.Err())
 		}
 	}
 	db.mu.Lock()

@@ -65,7 +65,7 @@ func New[K comparable, T any](o Options, newSender func() Sender[K, T]) *Combine
 // ends, or after the Timeout, with an error that matches halt.ErrDeadline: then it is unknown whether the charges were spent.
 func (c *Combiner[K, T]) Take(ctx context.Context, queue K, cs []halt.Charge, ds []halt.Decision, of T) error {
 	if err := ctx.Err(); err != nil {
-		return ended(err)
+		return Ended(err)
 	}
 	w := c.pool.call(cs, of)
 	if err := c.await(ctx, queue, w); err != nil {
@@ -92,7 +92,7 @@ func (c *Combiner[K, T]) await(ctx context.Context, queue K, w *Call[T]) (err er
 			if unsent && c.o.InFlight > 0 {
 				c.abandoned(queue)
 			}
-			return ended(err)
+			return Ended(err)
 		}
 		<-w.done // the answer came at the same moment
 	}
@@ -102,8 +102,9 @@ func (c *Combiner[K, T]) await(ctx context.Context, queue K, w *Call[T]) (err er
 	return err
 }
 
-// ended is the error of a call whose time is up, or whose caller left.
-func ended(err error) error {
+// Ended is the error of a call whose context has ended, by that context's error: one that matches halt.ErrDeadline if its time is
+// up, and err itself if its caller left.
+func Ended(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return &halt.StoreError{Kind: halt.ErrDeadline, Cause: err}
 	}

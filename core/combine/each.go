@@ -33,7 +33,7 @@ func TakeEach(ctx context.Context, timeout time.Duration, cs []halt.Charge, ds [
 // gets the panic.
 func Within(ctx context.Context, timeout time.Duration, f func(context.Context) error) error {
 	if err := ctx.Err(); err != nil {
-		return ended(err)
+		return Ended(err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	done := make(chan outcome, 1)
@@ -53,7 +53,7 @@ func Within(ctx context.Context, timeout time.Duration, f func(context.Context) 
 		select {
 		case o = <-done: // the answer came at the same moment
 		default:
-			return ended(ctx.Err())
+			return Ended(ctx.Err())
 		}
 	}
 	if o.panicked != nil {

@@ -10,18 +10,13 @@ import (
 // pool keeps calls for the next use.
 type pool[T any] struct{ calls sync.Pool }
 
-func (p *pool[T]) get() *Call[T] {
-	if w, ok := p.calls.Get().(*Call[T]); ok {
-		return w
-	}
-	w := &Call[T]{pool: p, done: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}
-	w.timer.Stop()
-	return w
-}
-
 // call returns a call of the charges.
 func (p *pool[T]) call(cs []halt.Charge, of T) *Call[T] {
-	w := p.get()
+	w, ok := p.calls.Get().(*Call[T])
+	if !ok {
+		w = &Call[T]{pool: p, done: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}
+		w.timer.Stop()
+	}
 	w.charges = append(w.charges[:0], cs...)
 	w.decisions, w.size = w.decisions[:0], 0
 	for i := range cs {

@@ -37,14 +37,6 @@ var errIsolation error = &halt.StoreError{
 	Kind: halt.ErrStore, Cause: errors.New("halt/postgres: the transaction is not READ COMMITTED"),
 }
 
-// ended is the error of a call whose caller's time is up, or who left.
-func ended(err error) error {
-	if errors.Is(err, context.DeadlineExceeded) {
-		return &halt.StoreError{Kind: halt.ErrDeadline, Cause: err}
-	}
-	return err
-}
-
 // What PostgreSQL calls the errors that mean something here: https://www.postgresql.org/docs/current/errcodes-appendix.html
 const (
 	serializationFailure = "40001"

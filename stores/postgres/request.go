@@ -38,7 +38,8 @@ func (e *entry) repeatable() bool {
 	return !slices.ContainsFunc(e.charges, func(c halt.Charge) bool { return c.Mode == halt.Debit || c.Mode == halt.Credit })
 }
 
-// request is the calls that one run of a function decides, or forgets the budgets of: either all are Resets or none is. All of its memory is used again.
+// request is the calls that one run of a function decides, or forgets the budgets of: either all are Resets or none is. All of
+// its memory is used again.
 type request struct {
 	number  uint64 // of the requests that were made with this memory
 	entries []*entry

@@ -77,7 +77,7 @@ func (f *flight) run(ctx context.Context) {
 		if len(f.entries) > 0 && err != nil && !careful {
 			if err := combine.Pause(ctx, attempt); err != nil {
 				for _, e := range f.entries {
-					e.answer(ended(err))
+					e.answer(combine.Ended(err))
 				}
 				f.entries = f.entries[:0]
 			}

@@ -112,7 +112,7 @@ func (s *Store) call(ctx context.Context, cs []halt.Charge, ds []halt.Decision, 
 // alone sends a call on a single connection, in its caller's goroutine: once it has returned, the connection is free.
 func (s *Store) alone(ctx context.Context, cs []halt.Charge, ds []halt.Decision, reset bool) error {
 	if err := ctx.Err(); err != nil {
-		return ended(err)
+		return combine.Ended(err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
@@ -125,7 +125,7 @@ func (s *Store) alone(ctx context.Context, cs []halt.Charge, ds []halt.Decision,
 	f.entries = append(f.entries[:0], &e)
 	f.run(ctx)
 	if err := ctx.Err(); e.err != nil && err != nil {
-		return ended(err)
+		return combine.Ended(err)
 	}
 	return e.err
 }

@@ -33,13 +33,13 @@ func (s *Store) Sweep(ctx context.Context) (deleted int64, err error) {
 				break
 			}
 			if ctx.Err() != nil {
-				return deleted, ended(ctx.Err())
+				return deleted, combine.Ended(ctx.Err())
 			}
 			if attempt == attempts-1 || outcomeOf(err) == failed || s.single != nil {
 				return deleted, typed(err)
 			}
 			if err := combine.Pause(ctx, attempt); err != nil {
-				return deleted, ended(err)
+				return deleted, combine.Ended(err)
 			}
 		}
 		deleted += gone
